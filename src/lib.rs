@@ -1,0 +1,1 @@
+//! Failover of a two-node InnoDB cluster on DRBD.

@@ -1,0 +1,2 @@
+//! The `standin` command.
+fn main() {}

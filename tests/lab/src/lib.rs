@@ -1,0 +1,1 @@
+//! Two User-Mode-Linux nodes with real DRBD and MariaDB.
