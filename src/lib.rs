@@ -1,1 +1,26 @@
-//! Failover of a two-node InnoDB cluster on DRBD.
+//! Failover of a two-node InnoDB cluster on DRBD: observe, decide, execute.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`config`] | one YAML file per cluster, every value checked once |
+//! | [`observation`] | what one look at this node saw |
+//! | [`decide`] | pure: observation + configuration → a plan or a refusal, with its reason |
+//! | [`plan`] | the steps, the commands behind them, and how each is undone |
+//! | [`execute`] | walks a plan: deadlines, journal, undo, stuck |
+//! | [`journal`] | what was done when, as JSON lines; the history of takeovers |
+//! | [`node`] | the only code that touches the machine |
+//! | [`audit`] | which storage engines hold the data |
+//! | [`frontends`] | the command line |
+//!
+//! `decide`, `plan` and `audit::verdict` never import `node`.
+
+pub mod audit;
+pub mod config;
+pub mod decide;
+pub mod execute;
+pub mod failure;
+pub mod frontends;
+pub mod journal;
+pub mod node;
+pub mod observation;
+pub mod plan;
