@@ -170,6 +170,8 @@ pub enum Action {
         port: u16,
         /// What `read_only` must be.
         read_only: bool,
+        /// Option file with user and password; without it only the handshake is verified.
+        credentials: Option<PathBuf>,
     },
     /// Listen for the peer again so that it can resync when it returns.
     ReconnectDrbd {
