@@ -1,5 +1,7 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
+pub mod address;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
