@@ -4,6 +4,8 @@ pub mod address;
 pub mod command;
 pub mod drbd;
 pub mod filesystem;
+pub mod heartbeat;
+pub mod pacemaker;
 pub mod worker;
 
 use std::sync::Mutex;
