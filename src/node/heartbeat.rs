@@ -240,6 +240,7 @@ fn still_running(processes: &[Process], after: &str, attempt: &Attempt) -> Failu
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

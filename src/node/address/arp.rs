@@ -214,6 +214,7 @@ fn link_address(index: u32) -> io::Result<SockAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
