@@ -36,7 +36,7 @@ pub(crate) fn in_namespaces(test: impl FnOnce(&Peer) + Send) {
             let peer = Peer { namespace: fresh() };
             fresh();
             let path = format!("/proc/{}/fd/{}", std::process::id(), peer.namespace.as_raw_fd());
-            ip(&format!("link set lo up"));
+            ip("link set lo up");
             ip(&format!("link add {HERE} type veth peer name {PEER} netns {path}"));
             ip(&format!("address add {HERE_IP}/24 dev {HERE}"));
             ip(&format!("link set {HERE} up"));
