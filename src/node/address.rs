@@ -32,7 +32,7 @@ pub struct Interface {
     pub mac: Option<Mac>,
     /// Switched on (`IFF_UP`).
     pub up: bool,
-    /// The link is there and authorised to pass traffic (`IFF_LOWER_UP`, not `IFF_DORMANT`).
+    /// The link is there and passes traffic (`IFF_LOWER_UP` and `IFF_RUNNING`, not `IFF_DORMANT`).
     pub carrier: bool,
     /// Ethernet with ARP: neighbours can be asked by it (`ARPHRD_ETHER`, not `IFF_NOARP`).
     pub arp: bool,

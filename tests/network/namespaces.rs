@@ -43,7 +43,9 @@ pub(crate) fn in_namespaces(test: impl FnOnce(&Peer) + Send) {
             peer.ip("link set lo up");
             peer.ip(&format!("address add {PEER_IP}/24 dev {PEER}"));
             peer.ip(&format!("link set {PEER} up"));
-            eventually("the cable carries", || here().carrier);
+            eventually("the cable carries", || {
+                here().carrier && peer.run(|| address::interface(PEER).unwrap().carrier)
+            });
             test(&peer);
         });
         if let Err(panic) = run.join() {

@@ -156,8 +156,10 @@ fn interface(message: &LinkMessage, addresses: &[Assigned]) -> Option<Interface>
         name: name?,
         mac,
         up: flags.contains(LinkFlags::Up),
-        // Not IFF_RUNNING: the kernel updates that one up to a second late (linkwatch).
-        carrier: flags.contains(LinkFlags::LowerUp) && !flags.contains(LinkFlags::Dormant),
+        // Both: IFF_LOWER_UP alone goes with the link at once, and until the kernel has also set IFF_RUNNING after a
+        // link came up (linkwatch_do_dev in net/core/link_watch.c), it silently drops what is sent.
+        carrier: flags.contains(LinkFlags::LowerUp | LinkFlags::Running)
+            && !flags.contains(LinkFlags::Dormant),
         arp: ethernet && mac.is_some() && !flags.contains(LinkFlags::Noarp),
         mtu,
         carrier_changes,
