@@ -102,8 +102,7 @@ pub(super) fn vip(root: &Section<'_>, vip: &VipConfig, nodes: &[NodeConfig], hos
         );
     } else if let Some(networks) = host.networks(&vip.interface) {
         // While the VIP is up, its own network is one of the interface's.
-        let others: Vec<Ipv4Net> =
-            networks.into_iter().filter(|network| network.addr() != address).collect();
+        let others: Vec<Ipv4Net> = networks.into_iter().filter(|network| network.addr() != address).collect();
         if !others.is_empty() && !others.iter().any(|network| network.contains(&address)) {
             let listed = others.iter().map(|network| network.trunc().to_string()).collect::<Vec<_>>();
             root.error(
@@ -183,8 +182,7 @@ pub(super) fn witnesses(
 ) {
     for (index, witness) in witnesses.iter().enumerate() {
         let path = at(["witnesses"]).index(index);
-        let node =
-            nodes.iter().find(|node| [node.address, node.replication_address].contains(witness));
+        let node = nodes.iter().find(|node| [node.address, node.replication_address].contains(witness));
         let help = "name machines that are neither node, such as the router: they tell whether it is we who are cut off";
         if let Some(node) = node {
             root.error(&path, format!("the witness {witness} is `{}` itself", node.name), help);

@@ -53,9 +53,7 @@ fn the_only_one(directory: &Path) -> Result<PathBuf, ConfigErrors> {
     let names = cluster_names(directory);
     let (message, help) = match names.as_slice() {
         [only] => return Ok(directory.join(format!("{only}.yaml"))),
-        [] => {
-            (format!("no cluster is described in {}", directory.display()), how_to_make_one(directory))
-        }
+        [] => (format!("no cluster is described in {}", directory.display()), how_to_make_one(directory)),
         [first, ..] => (
             format!("several clusters are described in {}: {}", directory.display(), names.join(", ")),
             format!("say which one is meant: `--config {first}`"),

@@ -95,6 +95,10 @@ impl YamlPath {
         self.0.is_empty()
     }
 
+    fn join(&self, tail: &[Segment]) -> Self {
+        Self(self.0.iter().chain(tail).cloned().collect())
+    }
+
     fn with(&self, segment: Segment) -> Self {
         let mut segments = self.0.clone();
         segments.push(segment);
@@ -164,7 +168,8 @@ impl Places {
                     let path = next_value(&mut open).unwrap_or_default();
                     anchors.insert(anchor, path.clone());
                     // A block collection starts at its first entry: the key above it names it better.
-                    let place = places.keys.get(&path).copied().unwrap_or(Place { length: 1, ..place_of(span) });
+                    let place =
+                        places.keys.get(&path).copied().unwrap_or(Place { length: 1, ..place_of(span) });
                     places.values.entry(path.clone()).or_insert(place);
                     open.push(match event {
                         Event::SequenceStart(..) => Open::Sequence { path, next: 0 },
@@ -207,32 +212,39 @@ impl Places {
     fn find(&self, path: &YamlPath, map: &BTreeMap<YamlPath, Place>) -> Option<Place> {
         let mut shorter = path.clone();
         loop {
-            let origin = self.follow(shorter.clone());
-            if let Some(place) = map.get(&origin).or_else(|| self.values.get(&origin)) {
+            // Merge keys can multiply the ways to a value; no honest file comes near this many.
+            let mut tries = 200;
+            let written = self.written(&shorter, &mut tries).unwrap_or_else(|| shorter.clone());
+            if let Some(place) = map.get(&written).or_else(|| self.values.get(&written)) {
                 return Some(*place);
             }
             shorter.0.pop()?;
         }
     }
 
-    /// Goes through aliases and merge keys to where a value is written.
-    fn follow(&self, mut path: YamlPath) -> YamlPath {
-        // A file can nest aliases; each round resolves one.
-        for _ in 0..16 {
-            if self.values.contains_key(&path) && !self.aliases.contains_key(&path) {
-                break;
-            }
-            let Some(next) = (0..=path.0.len()).rev().find_map(|length| {
-                let (head, tail) = path.0.split_at(length);
-                let head = YamlPath(head.to_vec());
-                let origin = self.aliases.get(&head).or_else(|| self.aliases.get(&head.key("<<")))?;
-                Some(YamlPath(origin.0.iter().chain(tail).cloned().collect()))
-            }) else {
-                break;
-            };
-            path = next;
+    /// Where a value is written, through aliases and merge keys.
+    fn written(&self, path: &YamlPath, tries: &mut usize) -> Option<YamlPath> {
+        *tries = tries.checked_sub(1)?;
+        if self.values.contains_key(path) && !self.aliases.contains_key(path) {
+            return Some(path.clone());
         }
-        path
+        (0..=path.0.len()).rev().find_map(|length| {
+            let (head, tail) = path.0.split_at(length);
+            let head = YamlPath(head.to_vec());
+            if let Some(origin) = self.aliases.get(&head) {
+                return self.written(&origin.join(tail), tries);
+            }
+            let merge = head.key("<<");
+            if tail.is_empty() || head.0.ends_with(&merge.0[length..]) || !self.values.contains_key(&merge) {
+                return None;
+            }
+            self.written(&merge.join(tail), tries).or_else(|| {
+                (0..)
+                    .map(|index| merge.index(index))
+                    .take_while(|element| self.values.contains_key(element))
+                    .find_map(|element| self.written(&element.join(tail), tries))
+            })
+        })
     }
 }
 
@@ -264,7 +276,8 @@ fn next_value(open: &mut [Open]) -> Option<YamlPath> {
 fn place_of(span: Span) -> Place {
     let (start, end) = (span.start, span.end);
     // A value of several lines is underlined to the end of its first; `Source::clamp` cuts it there.
-    let length = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { usize::MAX / 2 };
+    let length =
+        if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { usize::MAX / 2 };
     Place { line: start.line(), column: start.col() + 1, length: length.max(1) }
 }
 
@@ -309,20 +322,29 @@ mod tests {
     #[test]
     fn keys_are_found_by_their_path() {
         let places = Places::of(TEXT);
-        for (at, expected) in
-            [("vip.address", "address"), ("vip.interface", "\"interface\""), ("nodes", "nodes"), ("nodes.b", "b")]
-        {
+        for (at, expected) in [
+            ("vip.address", "address"),
+            ("vip.interface", "\"interface\""),
+            ("nodes", "nodes"),
+            ("nodes.b", "b"),
+        ] {
             assert_eq!(token(TEXT, places.key(&path(at))), expected, "{at}");
         }
     }
 
     #[test]
     fn aliases_and_merge_keys_lead_to_what_is_written() {
-        let text = "base: &base {port: 3306, deep: {x: y}}\na: *base\nb:\n  <<: *base\n  port: 1\n";
+        let text = "base: &base {port: 3306, deep: {x: y}}\na: *base\nb:\n  <<: *base\n  port: 1\nc:\n  <<: [{z: 5}, *base]\n";
         let places = Places::of(text);
-        for (at, expected) in
-            [("a.port", "3306"), ("b.port", "1"), ("a.deep.x", "y"), ("b.deep.x", "y"), ("b.deep", "deep")]
-        {
+        for (at, expected) in [
+            ("a.port", "3306"),
+            ("b.port", "1"),
+            ("a.deep.x", "y"),
+            ("b.deep.x", "y"),
+            ("b.deep", "deep"),
+            ("c.z", "5"),
+            ("c.port", "3306"),
+        ] {
             assert_eq!(token(text, places.value(&path(at))), expected, "{at}");
         }
     }

@@ -57,7 +57,8 @@ pub(super) fn vip(root: &Section<'_>) -> Option<VipConfig> {
     let interface = section.required("interface", "interface: eth0").and_then(|node| {
         node.text_as("the name of an interface", |name| {
             let shaped = !name.is_empty() && name.len() <= 15;
-            if !shaped || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+            if !shaped || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+            {
                 return fault(
                     format!("is not the name of an interface: `{}`", name.escape_debug()),
                     "use a name that `ip link` shows, without a colon and an alias number",
@@ -140,11 +141,7 @@ fn mount_options(node: &Node<'_>) -> Option<Vec<String>> {
     Some(options)
 }
 
-pub(super) fn mysqld(
-    root: &Section<'_>,
-    mount: Option<&MountConfig>,
-    host: &Host,
-) -> Option<MysqldConfig> {
+pub(super) fn mysqld(root: &Section<'_>, mount: Option<&MountConfig>, host: &Host) -> Option<MysqldConfig> {
     let example = "mysqld: {unit: mariadb.service, socket: /run/mysqld/mysqld.sock}";
     let section = root.required("mysqld", example)?.section()?;
     let control = control(&section);
@@ -187,7 +184,9 @@ fn control(section: &Section<'_>) -> Option<MysqldControl> {
             );
             None
         }
-        (Some(unit), None) => Some(MysqldControl::Unit(unit.text_as("the name of a systemd unit", unit_name)?)),
+        (Some(unit), None) => {
+            Some(MysqldControl::Unit(unit.text_as("the name of a systemd unit", unit_name)?))
+        }
         (None, Some(command)) => {
             let words = command.words(example)?;
             program(&command, &words, example)?;
@@ -203,7 +202,8 @@ fn control(section: &Section<'_>) -> Option<MysqldControl> {
         }
         (None, None) => {
             // Reports the one that most have.
-            section.required("unit", "unit: mariadb.service` or `command: [/usr/sbin/mariadbd, --user=mysql]");
+            section
+                .required("unit", "unit: mariadb.service` or `command: [/usr/sbin/mariadbd, --user=mysql]");
             None
         }
     }
@@ -444,7 +444,16 @@ fn name_of(what: &'static str, help: &'static str) -> impl Fn(&str) -> Result<St
 /// A service unit's full name; `.service` is added when it is missing, as systemctl does.
 fn unit_name(name: &str) -> Result<String, Fault> {
     const OTHER: [&str; 10] = [
-        ".socket", ".target", ".timer", ".mount", ".automount", ".path", ".slice", ".scope", ".device", ".swap",
+        ".socket",
+        ".target",
+        ".timer",
+        ".mount",
+        ".automount",
+        ".path",
+        ".slice",
+        ".scope",
+        ".device",
+        ".swap",
     ];
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@\\".contains(c);
     let shaped = !name.is_empty() && !name.starts_with(['-', '.', '@']) && name.chars().all(plain);
