@@ -235,7 +235,8 @@ impl Places {
                 return self.written(&origin.join(tail), tries);
             }
             let merge = head.key("<<");
-            if tail.is_empty() || head.0.ends_with(&merge.0[length..]) || !self.values.contains_key(&merge) {
+            let inside_merge = [head.0.last(), tail.first()].contains(&merge.0.last());
+            if tail.is_empty() || inside_merge || !self.values.contains_key(&merge) {
                 return None;
             }
             self.written(&merge.join(tail), tries).or_else(|| {

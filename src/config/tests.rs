@@ -393,7 +393,7 @@ fn anchors_and_merge_keys_are_resolved_and_errors_stand_where_the_value_is_writt
     only_error(&text, "`mysqld.port` must be a whole number", "99999");
     let text = changed("socket: /run/mysqld/mysqld.sock", "socket: *log")
         .replace("unit: mariadb.service", "unit: &log mariadb.service");
-    only_error(&text, "`mysqld.socket` must be an absolute path", "mariadb.service");
+    only_error(&text, "`mysqld.socket` must be an absolute path", "&log mariadb.service");
 }
 
 #[test]
