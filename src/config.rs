@@ -20,6 +20,7 @@ mod place;
 mod reader;
 mod sections;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests;
 
 use std::net::Ipv4Addr;
@@ -88,6 +89,10 @@ fn well_formed(text: &str, source: &Source, places: &Places) -> Result<Value, Co
     if !twice.is_empty() {
         return Err(ConfigErrors::new(twice));
     }
+    if let Some(place) = places.second_document {
+        let message = "a second document begins here".to_owned();
+        return Err(at(place, message, "move it to a file of its own: each cluster has one").into());
+    }
     let mut value: Value = serde_yaml::from_str(text).map_err(|error| syntax(&error, text, source))?;
     value.apply_merge().map_err(|error| syntax(&error, text, source))?;
     if value.is_null() {
@@ -98,28 +103,48 @@ fn well_formed(text: &str, source: &Source, places: &Places) -> Result<Value, Co
 }
 
 fn syntax(error: &serde_yaml::Error, text: &str, source: &Source) -> ConfigErrors {
-    let place = error.location().map(|location| Source::at_byte(text, location.index()));
+    let Problem { what, begin } = Problem::of(&error.to_string());
+    let mut place = error.location().map(|location| Source::at_byte(text, location.index()));
+    if what.starts_with("found unexpected end of stream") {
+        // A quote that is never closed: its beginning tells more than the end of the file.
+        place = begin.or(place);
+    }
     let place = source.clamp(place.unwrap_or(Place { line: 1, column: 1, length: 1 }));
-    let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
     let line = source.line(place.line);
     let indentation = &line[..line.len() - line.trim_start().len()];
     let tab = indentation.find('\t').map(|offset| indentation[..offset].chars().count() + 1);
-    let error = match tab {
-        Some(column) => ConfigError::at(
-            source,
-            Place { column, length: 1, ..place },
-            "a tab in the indentation, which YAML does not allow",
-            "indent with spaces",
+    if let Some(column) = tab {
+        let place = Place { column, length: 1, ..place };
+        let message = "a tab in the indentation, which YAML does not allow";
+        return ConfigError::at(source, place, message, "indent with spaces").into();
+    }
+    let help = match begin {
+        Some(begin) if begin < place => format!(
+            "check quotes, colons, brackets and indentation from line {}, column {} to here",
+            begin.line, begin.column
         ),
-        None => ConfigError::at(
-            source,
-            place,
-            format!("not valid YAML: {message}"),
-            "check quotes, colons, brackets and indentation, here and on the line before",
-        ),
+        _ => "check quotes, colons, brackets and indentation, here and on the line before".to_owned(),
     };
-    error.into()
+    ConfigError::at(source, place, format!("not valid YAML: {what}"), help).into()
+}
+
+/// libyaml's message taken apart: "WHAT at PLACE, while DOING at BEGIN".
+struct Problem {
+    what: String,
+    begin: Option<Place>,
+}
+
+impl Problem {
+    fn of(message: &str) -> Self {
+        let (what, rest) = message.split_once(" at line ").unwrap_or((message, ""));
+        let doing = rest.split_once(", while ").and_then(|(_, doing)| doing.split_once(" at line "));
+        let Some((doing, begin)) = doing else { return Self { what: what.to_owned(), begin: None } };
+        let numbers = begin.split_once(" column ");
+        let begin = numbers.and_then(|(line, column)| {
+            Some(Place { line: line.parse().ok()?, column: column.parse().ok()?, length: 1 })
+        });
+        Self { what: format!("{what} while {doing}"), begin }
+    }
 }
 
 /// Reads everything that can be read, so that all errors are found; `None` only after an error. The name is left empty.

@@ -70,7 +70,7 @@ impl ConfigError {
         let Paint { red, blue, bold, plain } = paint;
         writeln!(out, "{red}error{plain}{bold}: {}{plain}", self.message)?;
         let number = self.token.as_ref().map_or(String::new(), |token| token.place.line.to_string());
-        let gutter = " ".repeat(number.len());
+        let gutter = " ".repeat(number.len().max(1));
         if let Some(file) = &self.file {
             write!(out, "{gutter}{blue}-->{plain} {}", file.display())?;
             if let Some(token) = &self.token {
@@ -81,7 +81,7 @@ impl ConfigError {
         if let Some(token) = &self.token {
             let (line, before, width) = token.excerpt();
             writeln!(out, "{gutter} {blue}|{plain}")?;
-            writeln!(out, "{blue}{number} |{plain} {line}")?;
+            writeln!(out, "{blue}{number} |{plain}{}{line}", if line.is_empty() { "" } else { " " })?;
             let (space, carets) = (" ".repeat(before), "^".repeat(width));
             writeln!(out, "{gutter} {blue}|{plain} {space}{red}{carets}{plain}")?;
         }
@@ -206,6 +206,7 @@ struct Paint {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use std::path::Path;
 
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn colour_comes_only_when_asked_for() {
         let error = ConfigErrors::from(ConfigError::about_file(None, "wrong", "right it"));
-        assert_eq!(error.to_string(), "error: wrong\n = help: right it");
+        assert_eq!(error.to_string(), "error: wrong\n  = help: right it");
         assert!(error.coloured().to_string().contains("\x1b[1;31merror"));
     }
 }

@@ -151,6 +151,7 @@ fn text(file: &Path, bytes: Vec<u8>) -> Result<String, ConfigErrors> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -101,6 +101,7 @@ fn interface_networks() -> BTreeMap<String, Vec<Ipv4Net>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -134,6 +134,8 @@ pub(super) struct Places {
     /// Where `*name` stands → where `&name` stands.
     aliases: BTreeMap<YamlPath, YamlPath>,
     pub(super) duplicates: Vec<Duplicate>,
+    /// Where a second document begins, if one does: a file holds one cluster.
+    pub(super) second_document: Option<Place>,
 }
 
 impl Places {
@@ -144,7 +146,15 @@ impl Places {
         let mut anchors: BTreeMap<usize, YamlPath> = BTreeMap::new();
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
+            // serde_yaml refuses what is nested deeper, and every path repeats its depth.
+            if open.len() > 128 {
+                break;
+            }
             match event {
+                Event::DocumentStart(_) if !places.values.is_empty() => {
+                    places.second_document = Some(Place { length: 3, ..place_of(span) });
+                    break;
+                }
                 Event::Scalar(text, _, anchor, _) => {
                     if let Some(Open::Mapping { path, key: key @ None, .. }) = open.last_mut() {
                         let place = place_of(span);
@@ -283,6 +293,7 @@ fn place_of(span: Span) -> Place {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -134,7 +134,13 @@ impl<'a> Node<'a> {
         match self.value.as_u64() {
             Some(number) if range.contains(&number) => Some(number),
             _ => {
-                self.wrong_type(&expected, "correct the number, without quotes and without a unit");
+                self.wrong_type(
+                    &expected,
+                    match self.value {
+                        Value::Number(_) => "choose a whole number in that range",
+                        _ => "write the number alone, without quotes and without a unit",
+                    },
+                );
                 None
             }
         }
@@ -316,7 +322,10 @@ fn suggestion(name: &str, known: &BTreeSet<&'static str>) -> String {
         Some(close) => format!("did you mean `{close}`?"),
         None => {
             let known: Vec<&str> = known.iter().copied().collect();
-            format!("remove it; the keys here are {}", known.join(", "))
+            match known.as_slice() {
+                [only] => format!("remove it; the only key here is {only}"),
+                _ => format!("remove it; the keys here are {}", known.join(", ")),
+            }
         }
     }
 }

@@ -201,9 +201,11 @@ fn control(section: &Section<'_>) -> Option<MysqldControl> {
             Some(MysqldControl::Command(words))
         }
         (None, None) => {
-            // Reports the one that most have.
-            section
-                .required("unit", "unit: mariadb.service` or `command: [/usr/sbin/mariadbd, --user=mysql]");
+            section.error(
+                &section.path,
+                "neither `mysqld.unit` nor `mysqld.command` says how mysqld is started",
+                format!("add below `mysqld`: `unit: mariadb.service` or `command: {example}`"),
+            );
             None
         }
     }

@@ -287,7 +287,7 @@ fn one_wrong_value_is_one_error_under_that_value() {
             "is not the name of a service unit",
             "mariadb.socket",
         ),
-        ("  unit: mariadb.service\n", "", "`mysqld.unit` is missing", "mysqld"),
+        ("  unit: mariadb.service\n", "", "neither `mysqld.unit` nor `mysqld.command`", "mysqld"),
         ("unit: mariadb.service", "unit: a\n  command: [/b]", "`mysqld.unit` exclude each other", "command"),
         ("unit: mariadb.service", "command: [mysqld]", "must be the absolute path of a program", "mysqld"),
         ("unit: mariadb.service", "command: []", "`mysqld.command` is empty", "command"),
@@ -377,14 +377,14 @@ fn what_is_no_yaml_is_an_error_where_it_breaks() {
     only_error("- a\n- b\n", "the configuration must be a mapping, not a list", "-");
     only_error("vip:\n\tinterface: eth0\n", "a tab in the indentation", "\t");
     only_error("vip: {interface: eth0\n", "not valid YAML", "");
-    only_error("vip: 'eth0\n", "not valid YAML", "");
+    only_error("vip: 'eth0\n", "end of stream while scanning a quoted scalar", "'");
     only_error(
         &changed("misses: 4", "interface: eth1"),
         "`vip.interface` stands twice: first on line 8, column 3",
         "interface",
     );
     only_error("a: *b\n", "unknown anchor", "*");
-    only_error("a: 1\n---\nb: 2\n", "more than one document", "a");
+    only_error("a: 1\n---\nb: 2\n", "a second document begins here", "---");
 }
 
 #[test]
