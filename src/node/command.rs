@@ -378,11 +378,12 @@ impl Piped {
     }
 }
 
-/// Starts a process in a session of its own, with its standard input and output piped to us and no standard error.
+/// Starts a process in a session of its own, with its standard input and output piped to us and no standard error. `name`
+/// is what it sees as its own name and what process lists show.
 ///
 /// # Errors
 /// When it could not be started.
-pub fn start_piped(command: &[String]) -> Result<Piped, CommandError> {
+pub fn start_piped_as(name: &'static str, command: &[String]) -> Result<Piped, CommandError> {
     let failed = |source| CommandError::from_io(command, source);
     let (stdin_reader, stdin) = io::pipe().map_err(failed)?;
     let (stdout, stdout_writer) = io::pipe().map_err(failed)?;
@@ -392,7 +393,8 @@ pub fn start_piped(command: &[String]) -> Result<Piped, CommandError> {
             .stdout_file(OwnedFd::from(stdout_writer))
             .stderr_null()
             .dir("/")
-            .before_spawn(|c| {
+            .before_spawn(move |c| {
+                c.arg0(name);
                 own_session(c);
                 Ok(())
             }),
