@@ -1,0 +1,1 @@
+//! Output captured on 8.4.
