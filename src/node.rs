@@ -1,8 +1,11 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
+pub mod address;
 pub mod command;
 pub mod drbd;
 pub mod filesystem;
+pub mod heartbeat;
+pub mod pacemaker;
 pub mod worker;
 
 use std::sync::Mutex;
