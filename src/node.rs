@@ -1,5 +1,10 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
+pub mod command;
+pub mod drbd;
+pub mod filesystem;
+pub mod worker;
+
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
