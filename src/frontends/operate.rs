@@ -123,10 +123,11 @@ fn announce_in_background(
     if goal == Goal::Takeover
         && ended.outcome == Outcome::Done
         && owns_vip
-        && let Err(cause) = node.announce_vip_in_background()
+        && let Err(failure) = node.announce_vip_in_background()
     {
         reporter.warn(&format!(
-            "gratuitous ARP is not repeated ({cause}); a client that missed the first one keeps the old address for minutes"
+            "gratuitous ARP is not repeated ({}); a client that missed the first one keeps the old address for minutes",
+            failure.seen
         ));
     }
 }

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::address::{self, Target};
-use super::worker::Worker;
+use super::worker;
 use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker};
+use crate::audit::EngineTotals;
 use crate::audit::verdict::{Verdict, verdict};
 use crate::config::{ClusterManager, Config};
 use crate::failure::Failure;
@@ -19,6 +20,8 @@ use crate::plan::{Action, HeartbeatStop, shell_words};
 const DRBD_LOOK: Duration = Duration::from_secs(5);
 /// How long a silence of the virtual IP that the observation saw still counts.
 const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
+/// How long the worker may take to accept a request.
+const WORKER_STARTS: Duration = Duration::from_secs(2);
 /// Gratuitous ARP rounds after the first, and the time between them.
 const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
 
@@ -26,24 +29,24 @@ const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
 pub struct RealNode {
     config: Config,
     past: Past,
-    worker: Worker,
     vip_silent_at: Mutex<Option<Instant>>,
 }
 
 impl RealNode {
     /// This machine, and what the journal says of earlier runs.
     pub fn new(config: Config, past: Past) -> Self {
-        Self { config, past, worker: Worker::new(), vip_silent_at: Mutex::new(None) }
+        Self { config, past, vip_silent_at: Mutex::new(None) }
     }
 
     /// Repeats gratuitous ARP after this process has ended.
     ///
     /// # Errors
     /// Why the repeats can't be sent.
-    pub fn announce_vip_in_background(&self) -> Result<(), String> {
+    pub fn announce_vip_in_background(&self) -> Result<(), Failure> {
         let (count, interval) = ANNOUNCEMENTS;
         let vip = &self.config.vip;
-        self.worker.announce(&vip.interface, vip.address.addr(), count, interval)
+        let deadline = Instant::now() + WORKER_STARTS;
+        worker::announce(&vip.interface, vip.address.addr(), count, interval, deadline)
     }
 
     fn look_at_network(&self) -> (Vip, Peer, Vec<AddressProbe>) {
@@ -97,7 +100,8 @@ impl RealNode {
         accept_myisam: bool,
         attempt: &Attempt,
     ) -> Result<Applied, Failure> {
-        let totals = self.worker.audit(datadir, attempt)?;
+        let request = worker::Request::Audit { datadir: datadir.to_owned() };
+        let totals: EngineTotals = worker::call(&request, attempt.deadline())?;
         match verdict(&totals, refuse_above_percent) {
             Verdict::Allow { warning: None } => Ok(Applied::done()),
             Verdict::Allow { warning: Some(warning) } => Ok(Applied::done().warning(warning)),
@@ -173,10 +177,10 @@ impl Node for RealNode {
                 drbd::apply_connect(command, resource, device, attempt)
             }
             Action::Mount { device, directory, filesystem, options } => {
-                filesystem::mount(&self.worker, device, directory, filesystem, options, attempt)
+                filesystem::mount(device, directory, filesystem, options, attempt)
             }
             Action::Unmount { device, directory } => {
-                filesystem::unmount(&self.worker, device, directory, attempt)
+                filesystem::unmount(device, directory, attempt)
             }
             Action::AuditEngines { datadir, refuse_above_percent, accept_myisam } => {
                 self.audit(datadir, *refuse_above_percent, *accept_myisam, attempt)

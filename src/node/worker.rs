@@ -278,11 +278,13 @@ fn error_number(called: nix::Result<()>) -> Value {
 }
 
 fn audit(datadir: &Path) -> Answer {
-    Err(broken(&format!("the offline scan of {} is not built yet", datadir.display())))
+    let totals = crate::audit::offline::scan(datadir)?;
+    serde_json::to_value(&totals).map_err(|error| broken(&error.to_string()))
 }
 
-fn announce_in_background(_interface: &str, _vip: Ipv4Addr, _count: u32, _interval: Duration) {
-    // Filled in with the network module.
+fn announce_in_background(interface: &str, vip: Ipv4Addr, count: u32, interval: Duration) {
+    // Nobody is left to be told: standin has ended, and the first announcement's failure was reported.
+    let _ = super::address::announce(vip, interface, count, interval);
 }
 
 /// So that a caller who reads standin's output to its end does not wait for the announcement too.
