@@ -38,18 +38,9 @@ struct Member {
 
 impl Instance {
     pub(crate) fn start(machine: &Machine<'_>) -> Result<Self> {
-        let Machine {
-            run,
-            root,
-            supervisor,
-            node,
-            memory_megabytes,
-            words,
-        } = *machine;
-        let console = File::options()
-            .create(true)
-            .append(true)
-            .open(run.join(format!("node{node}.console")))?;
+        let Machine { run, root, supervisor, node, memory_megabytes, words } = *machine;
+        let console =
+            File::options().create(true).append(true).open(run.join(format!("node{node}.console")))?;
         let mut command = Command::new("setsid");
         command
             .arg("nsenter")
@@ -59,19 +50,13 @@ impl Instance {
             .arg(format!("--wd={}", run.display()))
             .arg("linux.uml")
             // The paths are relative where a socket's name must be short.
-            .args([
-                format!("umid=node{node}"),
-                "uml_dir=uml/".to_owned(),
-                format!("mem={memory_megabytes}M"),
-            ])
+            .args([format!("umid=node{node}"), "uml_dir=uml/".to_owned(), format!("mem={memory_megabytes}M")])
             .arg(format!("ubda=node{node}.root,{}", root.display()))
             .arg(format!("ubdb=node{node}.disk"))
             .args(["root=/dev/ubda", "rw", "con0=null,fd:1", "con=null"]);
         for (number, network) in ["clients", "replication", "service"].iter().enumerate() {
             let hardware = format!("52:54:00:77:{number:02x}:{node:02x}");
-            command.arg(format!(
-                "vec{number}:transport=tap,ifname={network}{node},depth=128,mac={hardware}"
-            ));
+            command.arg(format!("vec{number}:transport=tap,ifname={network}{node},depth=128,mac={hardware}"));
         }
         let child = command
             .args(["net.ifnames=0", "selinux=0", "apparmor=0", "audit=0"])
@@ -112,11 +97,7 @@ impl Instance {
                 && state != "Z"
             {
                 let parent = parent.parse()?;
-                members.push(Member {
-                    pid,
-                    parent,
-                    state: state.chars().next().unwrap_or('?'),
-                });
+                members.push(Member { pid, parent, state: state.chars().next().unwrap_or('?') });
             }
         }
         Ok(members)
@@ -128,8 +109,7 @@ impl Instance {
             let members = self.members()?;
             // The kernel first: nothing of the node runs on without it.
             let leader = self.child.id();
-            let (kernel, rest): (Vec<_>, Vec<_>) =
-                members.iter().partition(|member| member.parent == leader);
+            let (kernel, rest): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.parent == leader);
             for member in kernel.into_iter().chain(rest) {
                 let _ = kill(Pid::from_raw(member.pid), Signal::SIGKILL);
             }
@@ -142,9 +122,7 @@ impl Instance {
 
     /// Waits for the node to switch itself off.
     pub(crate) fn wait(&mut self, deadline: Duration) -> Result<()> {
-        wait_until("the node to switch itself off", deadline, || {
-            Ok(self.child.try_wait()?)
-        })?;
+        wait_until("the node to switch itself off", deadline, || Ok(self.child.try_wait()?))?;
         Ok(())
     }
 
@@ -158,11 +136,7 @@ impl Instance {
 
     /// Stops or continues the kernel alone: with its traced children stopped too it would not come back.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
-        let signal = if frozen {
-            Signal::SIGSTOP
-        } else {
-            Signal::SIGCONT
-        };
+        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
         kill(Pid::from_raw(self.kernel()?.pid), signal)?;
         wait_until("the node's kernel to stop or go on", END, || {
             Ok(((self.kernel()?.state == 'T') == frozen).then_some(()))

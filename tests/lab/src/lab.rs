@@ -81,13 +81,7 @@ impl Lab {
             filesystem: options.filesystem,
         });
         let node = |number| Node::new(number, network.clone(), settings.clone());
-        let lab = Self {
-            nodes: [node(1), node(2)],
-            network,
-            settings,
-            supervisor,
-            keep: options.keep,
-        };
+        let lab = Self { nodes: [node(1), node(2)], network, settings, supervisor, keep: options.keep };
         for node in &lab.nodes {
             disks::copy_golden(node)?;
         }
@@ -110,12 +104,12 @@ impl Lab {
 
     /// What `lab ssh` calls this lab.
     pub fn id(&self) -> String {
-        self.settings
-            .run
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        self.settings.run.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The file system of the replicated disk.
+    pub fn filesystem(&self) -> Filesystem {
+        self.settings.filesystem
     }
 
     /// The first node.
@@ -137,11 +131,7 @@ impl Lab {
 
     /// The other one of two.
     pub fn peer(&self, node: &Node) -> &Node {
-        if node.number() == 1 {
-            self.node2()
-        } else {
-            self.node1()
-        }
+        if node.number() == 1 { self.node2() } else { self.node1() }
     }
 
     pub(crate) fn network(&self) -> &Arc<NetworkNamespace> {
@@ -153,25 +143,19 @@ impl Lab {
         thread::scope(|scope| {
             let second = scope.spawn(|| work(self.node2()));
             let first = work(self.node1());
-            let second = second
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok([first?, second?])
         })
     }
 
     /// Keeps the nodes from reaching each other over a network. The host still reaches both; see [`Node::unplug`].
     pub fn partition(&self, network: Network) -> Result<()> {
-        self.nodes
-            .iter()
-            .try_for_each(|node| self.network.isolate(network, node.number(), true))
+        self.nodes.iter().try_for_each(|node| self.network.isolate(network, node.number(), true))
     }
 
     /// Undoes [`Lab::partition`] and [`Node::unplug`].
     pub fn heal(&self, network: Network) -> Result<()> {
-        self.nodes
-            .iter()
-            .try_for_each(|node| self.network.plug(network, node.number()))
+        self.nodes.iter().try_for_each(|node| self.network.plug(network, node.number()))
     }
 
     /// Copies the consoles, the journals and MariaDB's logs of this run to `target/lab/logs`, and returns where.
@@ -212,11 +196,7 @@ impl Lab {
     fn end(&mut self) -> Result<()> {
         if thread::panicking() {
             let logs = self.save_logs()?;
-            eprintln!(
-                "lab {}: the logs of the nodes are in {}",
-                self.id(),
-                logs.display()
-            );
+            eprintln!("lab {}: the logs of the nodes are in {}", self.id(), logs.display());
         }
         if self.keep {
             self.supervisor.keep()?;

@@ -28,10 +28,15 @@
 //! | `remote`, `protocol` | how a command gets into a node |
 //! | `disks` | back to the golden disks |
 //! | `database` | the bare commands of becoming active, and the floor that a takeover is measured against |
+//! | `cluster` | standin on both nodes, as an operator would use it |
+//! | `demo` | a power cut, the takeover, the way back |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
 mod client;
+mod cluster;
+pub mod compare;
 mod database;
+pub mod demo;
 mod disks;
 mod image;
 mod instance;
@@ -45,6 +50,7 @@ mod supervisor;
 mod wait;
 
 pub use client::{Client, Outage, Report};
+pub use cluster::{Cluster, ClusterOptions, Mysqld, binary};
 pub use database::Credentials;
 pub use image::{Filesystem, Image, image};
 pub use lab::{Lab, LabOptions};

@@ -32,6 +32,21 @@ enum Verb {
         #[arg(long)]
         serve: bool,
     },
+    /// Show the main job: a power cut under load, the takeover, the return of the node, and the planned way back
+    Demo {
+        /// The file system of the replicated disk
+        #[arg(long, default_value = "ext4")]
+        filesystem: Kind,
+    },
+    /// Compare: standin's takeover and the floor script, in pairs, each after a power cut under load
+    Compare {
+        /// How many pairs
+        #[arg(long, default_value_t = 5)]
+        pairs: u32,
+        /// Start mysqld as a plain command line instead of the systemd unit
+        #[arg(long)]
+        command: bool,
+    },
     /// List the labs that are up
     List,
     /// Log in to a node of a lab, or run a command there
@@ -83,15 +98,11 @@ fn main() -> Result<()> {
             Ok(())
         }
         Verb::Up { filesystem, serve } => up(filesystem.into(), serve),
+        Verb::Demo { filesystem } => standin_lab::demo::demo(filesystem.into()),
+        Verb::Compare { pairs, command } => standin_lab::compare::compare(pairs, command),
         Verb::List => {
             for run in runs()? {
-                println!(
-                    "{}  {}  owner {}  {}",
-                    run.id,
-                    run.filesystem,
-                    run.owner,
-                    run.directory.display()
-                );
+                println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());
             }
             Ok(())
         }
@@ -103,17 +114,10 @@ fn main() -> Result<()> {
 
 fn up(filesystem: Filesystem, serve: bool) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let lab = Lab::start(LabOptions {
-        filesystem,
-        ..LabOptions::default()
-    })?;
+    let lab = Lab::start(LabOptions { filesystem, ..LabOptions::default() })?;
     if serve {
         lab.node1().serve()?;
     }
@@ -156,10 +160,7 @@ fn ssh(run: &str, node: &str, command: &[String]) -> Result<()> {
 
 fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
     let start = Instant::now();
-    let lab = Lab::start(LabOptions {
-        filesystem,
-        ..LabOptions::default()
-    })?;
+    let lab = Lab::start(LabOptions { filesystem, ..LabOptions::default() })?;
     println!("lab up after {:.1} s", start.elapsed().as_secs_f64());
     for time in 1..=times {
         if time > 1 {
