@@ -44,7 +44,7 @@ use crate::plan::{HeartbeatStop, MysqldControl};
 /// `STANDIN_CONFIG_DIR` in the environment stands in for `/etc/standin`.
 ///
 /// # Errors
-/// No such file, none or several to choose from, unreadable, larger than 1 MiB, not UTF-8, or whatever [`parse`] finds.
+/// No such file, none or several to choose from, unreadable, larger than 64 KiB, not UTF-8, or whatever [`parse`] finds.
 pub fn load(selector: Option<&str>, host: &Host) -> Result<Config, ConfigErrors> {
     let file = file::select(selector, &file::directory())?;
     parse(&file::read(&file)?, &file, host)

@@ -131,10 +131,10 @@ fn something_that_is_not_a_file_is_not_waited_for() {
 fn a_file_that_is_too_large_is_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("large.yaml");
-    std::fs::write(&file, "# padding\n".repeat(110_000)).unwrap();
+    std::fs::write(&file, "# padding\n".repeat(7_000)).unwrap();
     let output = plan(&file);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 1 MiB"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 64 KiB"));
 }
 
 fn plan(file: &Path) -> Output {

@@ -8,6 +8,9 @@ use super::place::{Place, Source};
 /// The widest piece of a line that is shown; a longer line is cut around the token.
 const SHOWN_WIDTH: usize = 120;
 
+/// So many errors are one mistake, such as the wrong file: more would only scroll the first one away.
+const SHOWN_ERRORS: usize = 50;
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -31,7 +34,7 @@ impl ConfigError {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { message: message.into(), help: help.into(), file, token: None }
+        Self { message: one_line(&message.into()), help: one_line(&help.into()), file, token: None }
     }
 
     /// Something about one token.
@@ -44,8 +47,8 @@ impl ConfigError {
         let place = source.clamp(place);
         let token = Token { place, line: source.line(place.line).to_owned() };
         Self {
-            message: message.into(),
-            help: help.into(),
+            message: one_line(&message.into()),
+            help: one_line(&help.into()),
             file: Some(source.file().to_owned()),
             token: Some(token),
         }
@@ -121,6 +124,16 @@ impl Token {
     }
 }
 
+/// A sentence that quotes the file: without its control characters, and not much longer than a sentence.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 400;
+    let mut line: String = text.chars().take(LONGEST).map(printable).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// A tab would shift the caret, a control character could reprogram the terminal.
 fn printable(c: char) -> String {
     match c {
@@ -165,13 +178,16 @@ impl ConfigErrors {
     }
 
     fn draw(&self, out: &mut fmt::Formatter<'_>, paint: &Paint) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().take(SHOWN_ERRORS).enumerate() {
             if index > 0 {
                 out.write_str("\n\n")?;
             }
             error.draw(out, paint)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(SHOWN_ERRORS) {
+            0 => Ok(()),
+            more => write!(out, "\n\nand {more} more errors"),
+        }
     }
 }
 
@@ -257,8 +273,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_full_of_errors_does_not_flood_the_terminal() {
+        let error = |number: usize| ConfigError::about_file(None, format!("number {number}"), "");
+        let drawn = ConfigErrors::new((0..60).map(error).collect()).to_string();
+        assert!(drawn.contains("number 49\n") && !drawn.contains("number 50\n"), "{drawn}");
+        assert!(drawn.ends_with("and 10 more errors"), "{drawn}");
+    }
+
+    #[test]
     fn control_characters_never_reach_the_terminal() {
         assert!(!drawn("a: \x1b[2J", 1, 1, 1).contains('\x1b'));
+        let error = ConfigError::about_file(None, "\x1b[2J".repeat(1000), "\x1b[2J");
+        let drawn = ConfigErrors::from(error).to_string();
+        assert!(!drawn.contains('\x1b') && drawn.len() < 2000, "{drawn}");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::sections::reason;
 pub const DIRECTORY_VARIABLE: &str = "STANDIN_CONFIG_DIR";
 
 const DIRECTORY: &str = "/etc/standin";
-const LARGEST: u64 = 1024 * 1024;
+/// Some thousand lines, and little enough for a parser whose time grows with the square.
+const LARGEST: u64 = 64 * 1024;
 
 /// Where the clusters of this host are described: `/etc/standin`, or what `STANDIN_CONFIG_DIR` says.
 pub fn directory() -> PathBuf {
@@ -130,7 +131,7 @@ pub(super) fn read(file: &Path) -> Result<String, ConfigErrors> {
         .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST {
         return Err(about(
-            "the configuration is larger than 1 MiB".to_owned(),
+            "the configuration is larger than 64 KiB".to_owned(),
             "name the YAML file of one cluster; this must be something else",
         ));
     }
