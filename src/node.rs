@@ -1,8 +1,12 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
 pub mod command;
+pub mod credentials;
 pub mod drbd;
 pub mod filesystem;
+pub mod mysqld;
+pub mod processes;
+pub mod systemd;
 pub mod worker;
 
 use std::sync::Mutex;
