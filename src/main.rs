@@ -7,7 +7,9 @@ use standin::failure::Outcome;
 use standin::frontends::cli;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_target(false).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_target(false)
+        .init();
     let cli = cli::Cli::parse();
     let outcome = cli::run(&cli).unwrap_or_else(|error| {
         eprintln!("standin: {error:#}");

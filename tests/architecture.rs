@@ -33,7 +33,8 @@ fn files_with(needles: &[&str]) -> Vec<String> {
 #[test]
 fn decisions_plans_and_verdicts_never_touch_the_machine() {
     let pure = |file: &String| file.starts_with("decide") || file == "plan.rs" || file == "audit/verdict.rs";
-    let impure = ["crate::node", "std::fs", "std::process", "std::net::Tcp", "SystemTime", "Instant", "thread::"];
+    let impure =
+        ["crate::node", "std::fs", "std::process", "std::net::Tcp", "SystemTime", "Instant", "thread::"];
     let offenders: Vec<String> = files_with(&impure).into_iter().filter(pure).collect();
     assert!(offenders.is_empty(), "{offenders:?}");
     assert!(files_with(&["fn judge"]).iter().any(pure), "the rule looks at the right files");
@@ -49,7 +50,10 @@ fn one_module_spawns_processes() {
 #[test]
 fn one_module_speaks_netlink_and_one_speaks_sql() {
     let netlink = files_with(&["netlink_packet", "netlink_sys"]);
-    assert!(!netlink.is_empty() && netlink.iter().all(|file| file.starts_with("node/address")), "{netlink:?}");
+    assert!(
+        !netlink.is_empty() && netlink.iter().all(|file| file.starts_with("node/address")),
+        "{netlink:?}"
+    );
     let sql = files_with(&["use mysql::", "mysql::Conn"]);
     assert!(!sql.is_empty() && sql.iter().all(|file| file.starts_with("node/mysqld")), "{sql:?}");
 }

@@ -31,7 +31,8 @@ pub(super) fn show(config: &Config, as_json: bool, last: usize) -> anyhow::Resul
         let took = run.seconds.map(|seconds| format!(" in {seconds:.3} s")).unwrap_or_default();
         println!("{}  {} {outcome}{took}: {}", run.at, run.goal, run.reason);
         for step in &run.steps {
-            let seconds = step.seconds.map_or_else(|| format!("{:>8}", "-"), |seconds| format!("{seconds:>8.3}"));
+            let seconds =
+                step.seconds.map_or_else(|| format!("{:>8}", "-"), |seconds| format!("{seconds:>8.3}"));
             println!("    {:22} {seconds} s  {}", step.step, step.result.lines().next().unwrap_or_default());
         }
     }

@@ -36,10 +36,7 @@ impl TextReporter {
 
     pub(super) fn heading(&self, config: &Config, plan: &Plan) {
         self.steps.store(plan.steps.len(), Ordering::Relaxed);
-        self.line(&format!(
-            "{} of {} on {}: {}",
-            plan.goal, config.name, config.this_node.name, plan.reason
-        ));
+        self.line(&format!("{} of {} on {}: {}", plan.goal, config.name, config.this_node.name, plan.reason));
     }
 
     pub(super) fn waiting(&self, refusal: &Refusal, left: Duration) {
@@ -138,7 +135,9 @@ pub(super) fn print_end(config: &Config, goal: Goal, plan: &Plan, ended: &Ended,
             for (undo, failure) in &ended.stuck {
                 eprintln!("\n{undo}: {failure}");
             }
-            eprintln!("\nSTUCK after {seconds:.3} s: {node} is half-way and needs a person. Type, in this order:");
+            eprintln!(
+                "\nSTUCK after {seconds:.3} s: {node} is half-way and needs a person. Type, in this order:"
+            );
             for command in &ended.commands {
                 eprintln!("  {command}");
             }

@@ -30,7 +30,10 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
         let node = RealNode::new(config.clone(), past(config)?);
         let observation = node.observe();
         if as_json {
-            println!("{}", json!({"cluster": config.name, "node": config.this_node.name, "observation": observation}));
+            println!(
+                "{}",
+                json!({"cluster": config.name, "node": config.this_node.name, "observation": observation})
+            );
         } else {
             if watch && std::io::stdout().is_terminal() {
                 print!("\x1b[2J\x1b[H");
@@ -120,7 +123,9 @@ fn table(config: &Config, observation: &Observation) -> String {
     }
     match decide::takeover(observation, config, &Request::default()) {
         Decision::Plan(plan) => text += &format!("takeover      possible: {}\n", plan.reason),
-        Decision::Refusal(refusal) => text += &format!("takeover      would be refused: {}\n", refusal.reason),
+        Decision::Refusal(refusal) => {
+            text += &format!("takeover      would be refused: {}\n", refusal.reason)
+        }
     }
     text
 }

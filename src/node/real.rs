@@ -11,9 +11,7 @@ use crate::audit::EngineTotals;
 use crate::audit::verdict::{Verdict, verdict};
 use crate::config::{ClusterManager, Config};
 use crate::failure::Failure;
-use crate::observation::{
-    AddressProbe, ClusterManagerState, Fact, Mysqld, Observation, Past, Peer, Vip,
-};
+use crate::observation::{AddressProbe, ClusterManagerState, Fact, Mysqld, Observation, Past, Peer, Vip};
 use crate::plan::{Action, HeartbeatStop, shell_words};
 
 /// How long the one DRBD command of an observation may take.
@@ -179,9 +177,7 @@ impl Node for RealNode {
             Action::Mount { device, directory, filesystem, options } => {
                 filesystem::mount(device, directory, filesystem, options, attempt)
             }
-            Action::Unmount { device, directory } => {
-                filesystem::unmount(device, directory, attempt)
-            }
+            Action::Unmount { device, directory } => filesystem::unmount(device, directory, attempt),
             Action::AuditEngines { datadir, refuse_above_percent, accept_myisam } => {
                 self.audit(datadir, *refuse_above_percent, *accept_myisam, attempt)
             }
