@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
-
 use super::*;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -165,6 +163,9 @@ fn an_early_exit_of_a_detached_process_is_seen_and_reaped() {
     wait_until("it is reaped", || !Path::new(&entry).exists());
     wait_until("its exit is seen", || detached.exited().is_some());
     assert_eq!(detached.exited().unwrap(), "exit status: 3");
+    let options = DetachedOptions { output: Some("/no/such/log".into()), environment: Vec::new() };
+    let failure = start_detached(&words(&["true"]), &options).unwrap_err();
+    assert!(failure.to_string().contains("its output file /no/such/log: No such file"), "{failure}");
     let missing = start_detached(&words(&["no such program"]), &DetachedOptions::default());
     assert!(matches!(missing, Err(CommandError::NotFound { .. })));
 }
