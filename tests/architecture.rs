@@ -1,4 +1,5 @@
 //! Rules of the layout that the compiler does not check.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

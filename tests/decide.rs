@@ -1,4 +1,5 @@
 //! The safety rules, one test each, and all of them over random observations.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 

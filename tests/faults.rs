@@ -1,4 +1,5 @@
 //! Every step of a takeover and a release × every way in which it can go wrong, on two simulated nodes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 

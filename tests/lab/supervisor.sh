@@ -38,6 +38,6 @@ echo ready
 
 while read -r word; do
     if [ "$word" = keep ]; then
-        exec tail -f /dev/null 0< /dev/null
+        exec tail -f /dev/null < /dev/null > /dev/null
     fi
 done

@@ -1,5 +1,10 @@
 //! What the tests of decisions and faults share.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by test programs that each use a part"
+)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

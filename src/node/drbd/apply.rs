@@ -117,10 +117,13 @@ impl Change {
     }
 }
 
+/// Runs a command within a time limit.
+type Run<'a> = dyn Fn(&[String], Duration) -> Result<Finished, CommandError> + 'a;
+
 /// What a change needs of the machine; tests put their own in.
 pub(super) struct Hands<'a> {
     pub(super) look: &'a dyn Fn(Duration) -> Result<State, String>,
-    pub(super) run: &'a dyn Fn(&[String], Duration) -> Result<Finished, CommandError>,
+    pub(super) run: &'a Run<'a>,
     pub(super) holders: &'a dyn Fn() -> Vec<Holder>,
 }
 

@@ -124,7 +124,7 @@ fn counts_out_of_sync(line: &str) -> bool {
     })
 }
 
-/// `	[=>....] sync'ed: 12.3% (…)` → 12, rounded down so that 100 means all of it.
+/// `[=>....] sync'ed: 12.3% (…)` → 12, rounded down so that 100 means all of it.
 fn synced_percent(line: &str) -> Option<u8> {
     let (_, rest) = line.split_once("sync'ed:")?;
     let (number, _) = rest.trim_start().split_once('%')?;

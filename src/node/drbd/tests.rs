@@ -120,6 +120,8 @@ fn proc_drbd_of_9_has_only_the_version() {
 
 #[test]
 fn unknown_words_and_shapes_are_errors() {
+    assert_eq!(parse_proc_drbd(CONNECTED.trim_end()), Err(ParseError::CutOff("/proc/drbd")));
+    assert!(parse_proc_drbd("").is_err());
     for (from, to) in [
         ("Connected", "Conected"),
         ("Secondary/Primary", "Secondary/Primar"),

@@ -52,7 +52,7 @@ pub fn mount(
         device: device.to_owned(),
         directory: directory.clone(),
         filesystem: filesystem.to_owned(),
-        flags: options.flags.bits() as u64,
+        flags: options.flags.bits(),
         data: options.data.clone(),
     };
     let errno: Option<i32> = worker::call(&request, attempt.deadline()).map_err(|failure| {

@@ -80,6 +80,11 @@ pub fn holders_of_device(device: &Path) -> Vec<Holder> {
             scan.process(pid, own.as_deref());
         }
     }
+    // maps needs a lock of the process that it reads, which a process stuck on a dead disk may hold: only when nothing
+    // else explains why the device is busy.
+    if scan.holders.is_empty() {
+        scan.mappings();
+    }
     scan.holders.sort();
     scan.holders.dedup_by(|a, b| (a.pid, a.how) == (b.pid, b.how));
     scan.holders
@@ -105,7 +110,7 @@ impl Scan {
             }
             self.tables.insert(namespace.clone(), table);
         }
-        for (link, how) in [("cwd", How::WorkingDirectory), ("root", How::Root)] {
+        for (link, how) in [("cwd", How::WorkingDirectory), ("root", How::Root), ("exe", How::Mapped)] {
             if let Ok(target) = fs::read_link(directory.join(link))
                 && self.is_on_device(&namespace, &target)
             {
@@ -119,8 +124,16 @@ impl Scan {
                 self.add(pid, How::OpenFile, target);
             }
         }
-        if let Some(path) = mapped_from(&directory, self.number) {
-            self.add(pid, How::Mapped, path);
+    }
+
+    fn mappings(&mut self) {
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+                && let Ok(maps) = fs::read(process.path().join("maps"))
+                && let Some(path) = mapped_from(&String::from_utf8_lossy(&maps), self.number)
+            {
+                self.add(pid, How::Mapped, path);
+            }
         }
     }
 
@@ -146,11 +159,10 @@ impl Scan {
     }
 }
 
-/// The first file of the device that the process has mapped: maps(5) has the device number in hexadecimal.
-fn mapped_from(process: &Path, number: (u64, u64)) -> Option<PathBuf> {
+/// The first file of the device in /proc/PID/maps, which has device numbers in hexadecimal (proc_pid_maps(5)).
+pub(super) fn mapped_from(maps: &str, number: (u64, u64)) -> Option<PathBuf> {
     let wanted = format!("{:02x}:{:02x}", number.0, number.1);
-    let maps = fs::read(process.join("maps")).ok()?;
-    String::from_utf8_lossy(&maps).lines().find_map(|line| {
+    maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         (fields.nth(3)? == wanted && fields.next()? != "0")
             .then(|| PathBuf::from(fields.collect::<Vec<_>>().join(" ")))

@@ -64,7 +64,7 @@ fn ro_counts_as_an_option_only() {
 fn cut_off_lines_are_errors() {
     let line = "30 22 147:0 / /var/lib/mysql rw,noatime shared:5 - ext4 /dev/drbd0 rw";
     for end in 1..line.len() - 2 {
-        assert!(parse_table(line[..end].as_bytes()).is_err(), "{:?}", &line[..end]);
+        assert!(parse_table(&line.as_bytes()[..end]).is_err(), "{:?}", &line[..end]);
     }
     assert!(parse_table(line.as_bytes()).is_ok());
 }
@@ -138,6 +138,19 @@ fn a_table_is_read_until_two_reads_agree() {
 }
 
 #[test]
+fn the_captured_table_of_a_serving_node() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captured/mountinfo-serving-ext4");
+    let mount = seen(&fs::read_to_string(file).unwrap(), (147, 0), "/var/lib/mysql");
+    let expected = Mounted {
+        source: "/dev/drbd0".to_owned(),
+        is_our_device: true,
+        filesystem: "ext4".to_owned(),
+        read_only: false,
+    };
+    assert_eq!(mount, Mount { at_directory: Some(expected), device_elsewhere: Vec::new() });
+}
+
+#[test]
 fn our_own_table_has_a_root() {
     let table = read_table("self").unwrap();
     assert!(visible_at(&table, Path::new("/proc")).is_some_and(|entry| entry.filesystem == "proc"));
@@ -170,6 +183,19 @@ fn options_are_split_into_flags_and_data() {
         split(&["relatime", "nodiratime", "lazytime", "sync"]).flags,
         MsFlags::MS_RELATIME | MsFlags::MS_NODIRATIME | MsFlags::MS_LAZYTIME | MsFlags::MS_SYNCHRONOUS
     );
+}
+
+#[test]
+fn a_mapped_file_is_found_by_its_device() {
+    let maps = "\
+55d0-55d1 r--p 00000000 fe:00 1573 /usr/bin/sleep
+7f00-7f01 rw-p 00000000 00:00 0
+7f01-7f02 rw-s 00000000 93:0a 12   /var/lib/mysql/a b.MYD
+";
+    use super::holders::mapped_from;
+    assert_eq!(mapped_from(maps, (147, 10)), Some(PathBuf::from("/var/lib/mysql/a b.MYD")));
+    assert_eq!(mapped_from(maps, (147, 1)), None);
+    assert_eq!(mapped_from(maps, (0, 0)), None);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use crate::wait::wait_until;
 const PORT: u16 = 3306;
 /// Longer than a crash recovery of the largest redo log that fits on the disk.
 const READY: Duration = Duration::from_secs(120);
+/// How long to wait before looking whether it still runs.
+const LOOK: Duration = Duration::from_secs(3);
 /// Longer than a full synchronisation of the disk.
 const IN_SYNC: Duration = Duration::from_secs(120);
 
@@ -74,7 +76,18 @@ impl Node {
     /// Starts MariaDB as a plain command, and waits until it greets.
     pub fn start_database(&self) -> Result<()> {
         self.run_ok("setsid mariadbd --user=mysql > /dev/null 2>&1 < /dev/null &")?;
-        self.wait_for_database(READY)
+        let start = Instant::now();
+        while let Err(error) = self.wait_for_database(LOOK) {
+            let died = !self.run("pidof mariadbd")?.success();
+            if died || start.elapsed() > READY {
+                let log = self.run("tail -n 20 /var/log/mysql/error.log")?.stdout;
+                let how = if died { "has ended" } else { "does not get ready" };
+                return Err(
+                    error.context(format!("MariaDB on {} {how}. The end of its log:\n{log}", self.name()))
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Waits until MariaDB greets on this node's own address.

@@ -1,11 +1,11 @@
-//! One User-Mode-Linux kernel: a session of host processes.
+//! One User-Mode-Linux kernel: host processes in a session of the kernel's own.
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,11 +28,14 @@ pub(crate) struct Machine<'a> {
 pub(crate) struct Instance {
     /// The leader of the session; the kernel is its child, in the lab's namespaces.
     child: Child,
+    /// Leads a session too, in which all of the node's processes are.
+    kernel: i32,
 }
 
-struct Member {
+struct Process {
     pid: i32,
     parent: u32,
+    session: u32,
     state: char,
 }
 
@@ -58,7 +61,7 @@ impl Instance {
             let hardware = format!("52:54:00:77:{number:02x}:{node:02x}");
             command.arg(format!("vec{number}:transport=tap,ifname={network}{node},depth=128,mac={hardware}"));
         }
-        let child = command
+        let mut child = command
             .args(["net.ifnames=0", "selinux=0", "apparmor=0", "audit=0"])
             .arg(format!("systemd.hostname=node{node}"))
             .arg(format!("systemd.machine_id={node:032x}"))
@@ -68,39 +71,23 @@ impl Instance {
             .stderr(console)
             .spawn()
             .context("setsid does not run")?;
-        Ok(Self { child })
+        let leader = child.id();
+        let kernel = wait_until("a kernel to start", END, || {
+            let kernel =
+                processes()?.into_iter().find(|process| process.parent == leader).map(|kernel| kernel.pid);
+            ensure!(kernel.is_some() || matches!(child.try_wait(), Ok(None)), "linux.uml has ended at once");
+            Ok(kernel)
+        })?;
+        Ok(Self { child, kernel })
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    fn members(&self) -> Result<Vec<Member>> {
-        let session = self.child.id().to_string();
-        let mut members = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // A process may end between the two calls.
-            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-                continue;
-            };
-            // After the name, which may hold anything: state, parent, group, session.
-            let Some((_, rest)) = stat.rsplit_once(')') else {
-                continue;
-            };
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            if let [state, parent, _, of, ..] = fields[..]
-                && of == session
-                && state != "Z"
-            {
-                let parent = parent.parse()?;
-                members.push(Member { pid, parent, state: state.chars().next().unwrap_or('?') });
-            }
-        }
-        Ok(members)
+    fn members(&self) -> Result<Vec<Process>> {
+        let sessions = [self.child.id(), self.kernel.cast_unsigned()];
+        Ok(processes()?.into_iter().filter(|process| sessions.contains(&process.session)).collect())
     }
 
     /// Kills every process of the instance at once, and returns when they are gone.
@@ -126,20 +113,41 @@ impl Instance {
         Ok(())
     }
 
-    fn kernel(&self) -> Result<Member> {
-        let leader = self.child.id();
-        self.members()?
-            .into_iter()
-            .find(|member| member.parent == leader)
-            .ok_or_else(|| anyhow!("the node's kernel does not run"))
-    }
-
     /// Stops or continues the kernel alone: with its traced children stopped too it would not come back.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        kill(Pid::from_raw(self.kernel()?.pid), signal)?;
+        kill(Pid::from_raw(self.kernel), signal).context("the node's kernel does not run")?;
         wait_until("the node's kernel to stop or go on", END, || {
-            Ok(((self.kernel()?.state == 'T') == frozen).then_some(()))
+            let kernel = self.members()?.into_iter().find(|member| member.pid == self.kernel);
+            let kernel = kernel.ok_or_else(|| anyhow!("the node's kernel has ended"))?;
+            Ok(((kernel.state == 'T') == frozen).then_some(()))
         })
     }
+}
+
+/// Every process of this machine that is not a zombie.
+fn processes() -> Result<Vec<Process>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A process may end between the two calls.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        // After the name, which may hold anything: state, parent, group, session.
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        if let [state, parent, _, session, ..] = fields[..]
+            && state != "Z"
+        {
+            let state = state.chars().next().unwrap_or('?');
+            found.push(Process { pid, parent: parent.parse()?, session: session.parse()?, state });
+        }
+    }
+    Ok(found)
 }

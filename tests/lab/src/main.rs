@@ -187,7 +187,7 @@ fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
             report.unknown.len(),
             lost.len()
         );
-        ensure!(lost.is_empty(), "acknowledged rows are gone: {lost:?}");
+        ensure!(lost.is_empty(), "{} acknowledged rows are gone, {:?} the first", lost.len(), lost.first());
     }
     Ok(())
 }

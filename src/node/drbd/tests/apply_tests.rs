@@ -13,17 +13,22 @@ impl Progress for Lines {
     }
 }
 
+type Effect = fn(&mut State);
+
+/// Exit code, standard error, and a change of the state.
+type CommandAnswer = (i32, &'static str, Effect);
+
 struct Machine {
     state: RefCell<State>,
-    /// What the next commands do: exit code, standard error, and a change of the state.
-    answers: RefCell<Vec<(i32, &'static str, fn(&mut State))>>,
+    /// What the next commands do, the next one last.
+    answers: RefCell<Vec<CommandAnswer>>,
     commands: Cell<u32>,
     looks: Cell<u32>,
     holders: Vec<Holder>,
 }
 
 impl Machine {
-    fn new(state: State, mut answers: Vec<(i32, &'static str, fn(&mut State))>) -> Self {
+    fn new(state: State, mut answers: Vec<CommandAnswer>) -> Self {
         answers.reverse();
         Self {
             state: RefCell::new(state),
@@ -91,7 +96,7 @@ fn what_is_so_already_needs_no_command() {
 
 #[test]
 fn each_change_is_one_command_and_verified() {
-    let cases: Vec<(Change, State, fn(&mut State))> = vec![
+    let cases: Vec<(Change, State, Effect)> = vec![
         (Change::Promote, secondary(), |state| state.role = Role::Primary),
         (Change::Demote, primary(), |state| state.role = Role::Secondary),
         (Change::Disconnect, secondary(), |state| state.connection = Connection::StandAlone),
@@ -162,7 +167,7 @@ const HELD: &str = "0: State change failed: (-12) Device is held open by someone
 
 #[test]
 fn a_device_held_open_for_a_moment_is_tried_again() {
-    let release: fn(&mut State) = |state| state.role = Role::Secondary;
+    let release: Effect = |state| state.role = Role::Secondary;
     let machine = Machine::new(primary(), vec![(11, HELD, nothing), (11, HELD, nothing), (0, "", release)]);
     let lines = Lines::default();
     assert_eq!(machine.apply_reporting(Change::Demote, PLENTY, &lines).unwrap().change, Changed::Done);
