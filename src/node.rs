@@ -2,10 +2,16 @@
 
 pub mod address;
 pub mod command;
+pub mod credentials;
 pub mod drbd;
 pub mod filesystem;
 pub mod heartbeat;
+pub mod mysqld;
 pub mod pacemaker;
+pub mod processes;
+pub mod real;
+pub mod simulated;
+pub mod systemd;
 pub mod worker;
 
 use std::sync::Mutex;
@@ -17,8 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::observation::Observation;
 use crate::plan::Action;
-
-pub mod simulated;
 
 /// What a node can do: look, and act.
 pub trait Node: Send + Sync {

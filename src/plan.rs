@@ -292,6 +292,29 @@ impl Action {
     }
 }
 
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}: {}", self.goal, self.reason)?;
+        for warning in &self.warnings {
+            writeln!(out, "  warning: {warning}")?;
+        }
+        if self.steps.is_empty() {
+            writeln!(out, "  nothing to do")?;
+        }
+        for (number, step) in self.steps.iter().enumerate() {
+            let limit = humantime::format_duration(step.deadline);
+            writeln!(out, "{:>3}  {} (within {limit})", number + 1, step.action.name())?;
+            for command in step.action.commands() {
+                writeln!(out, "       {command}")?;
+            }
+            if let Some(undo) = &step.undo {
+                writeln!(out, "       undo: {}", undo.action.commands().join("; "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Quotes what a shell would split or expand.
 pub fn shell_words(command: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);

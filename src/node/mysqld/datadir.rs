@@ -1,0 +1,228 @@
+//! Which server processes have a directory as their data directory.
+//!
+//! mysqld changes into its data directory early in its start and stays there. Its `/proc/PID/cwd` is compared in two
+//! ways: by its text, and by device and inode. The second sees through symbolic links and bind mounts, and tells a
+//! server that sits *under* a mount point (started before the file system was mounted over it) from one that sits on
+//! the mounted file system, which the text can't.
+//!
+//! Looking up a path on a dead disk can hang for good, so everything that does so runs in a thread that is left behind
+//! after a limit. `stat` through `/proc/PID/cwd` looks nothing up: the kernel jumps to the inode that the process holds.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::activity;
+use crate::node::processes::{self, Process};
+
+/// For a look at a path; only a disk that does not answer needs longer.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+
+/// Device and inode number.
+type Identity = (u64, u64);
+
+/// A data directory as it is reachable now.
+pub(super) struct Datadir {
+    path: PathBuf,
+    resolved: PathBuf,
+    identity: Option<Identity>,
+}
+
+/// A server whose data directory it is.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// The process.
+    pub(super) process: Process,
+    /// False when it has the same path as its directory, but a directory on something else than what is there now.
+    pub(super) same_directory: bool,
+    device: Option<u64>,
+    start_time: u64,
+}
+
+impl Datadir {
+    pub(super) fn look(path: &Path) -> Self {
+        let owned = path.to_path_buf();
+        let seen = within(LOOK_LIMIT, move || {
+            let resolved = fs::canonicalize(&owned).ok();
+            (resolved, identity(&owned))
+        });
+        let (resolved, identity) = seen.unwrap_or_default();
+        Self { path: path.to_path_buf(), resolved: resolved.unwrap_or_else(|| path.to_path_buf()), identity }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every server that has this directory as its own, the oldest first.
+    pub(super) fn servers(&self) -> Result<Vec<Server>, String> {
+        let own_root = identity(Path::new("/"));
+        let mut servers: Vec<Server> = processes::mysqld_processes()?
+            .into_iter()
+            .filter_map(|process| self.server(process, own_root))
+            .collect();
+        servers.sort_by_key(|server| server.start_time);
+        Ok(servers)
+    }
+
+    fn server(&self, process: Process, own_root: Option<Identity>) -> Option<Server> {
+        let cwd = process.cwd.as_deref()?;
+        let pid = process.pid;
+        let theirs = within(LOOK_LIMIT, move || identity(Path::new(&format!("/proc/{pid}/cwd")))).flatten();
+        let same_identity = theirs.is_some() && theirs == self.identity;
+        let same_text = [&self.path, &self.resolved].into_iter().any(|path| path == without_deleted(cwd));
+        if !same_identity {
+            // A container has paths of its own: the same text means nothing there.
+            let root = identity(Path::new(&format!("/proc/{pid}/root")));
+            if !same_text || (root.is_some() && root != own_root) {
+                return None;
+            }
+        }
+        let start_time = activity::sample(pid)?.start_time;
+        // When either side could not be looked at, the text decides.
+        let unknown = theirs.is_none() || self.identity.is_none();
+        let device = theirs.map(|(device, _)| device).or_else(|| device_by_mountinfo(pid, cwd));
+        Some(Server { process, same_directory: same_identity || unknown, device, start_time })
+    }
+}
+
+impl Server {
+    pub(super) fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    /// Whether its working directory is on the block device with this number.
+    pub(super) fn is_on(&self, device: u64) -> bool {
+        self.device == Some(device)
+    }
+
+    /// What its process does now; none when it has ended, even if nobody has reaped it or another has its number.
+    pub(super) fn sample(&self) -> Option<activity::Sample> {
+        activity::sample(self.pid())
+            .filter(|sample| sample.start_time == self.start_time && !sample.has_ended())
+    }
+
+    /// Sends a signal, unless the process has ended.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), String> {
+        if self.sample().is_none() {
+            return Ok(());
+        }
+        match kill(Pid::from_raw(self.pid()), signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(format!("{signal} to process {} failed: {}", self.pid(), errno.desc())),
+        }
+    }
+
+    /// The scripts above it that would start it again.
+    pub(super) fn respawners(&self) -> Vec<i32> {
+        let scripts = processes::named(processes::is_mysqld_safe).unwrap_or_default();
+        let mut found = BTreeSet::new();
+        let mut above = self.process.parent;
+        while let Some(script) = above.and_then(|pid| scripts.iter().find(|script| script.pid == pid)) {
+            if !found.insert(script.pid) {
+                break;
+            }
+            above = script.parent;
+        }
+        found.into_iter().collect()
+    }
+}
+
+/// Runs something that may hang in a thread that is left behind after the limit.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let _ = sender.send(look());
+    });
+    receiver.recv_timeout(limit).ok()
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn without_deleted(cwd: &Path) -> &Path {
+    cwd.to_str().and_then(|text| text.strip_suffix(" (deleted)")).map_or(cwd, Path::new)
+}
+
+fn device_by_mountinfo(pid: i32, directory: &Path) -> Option<u64> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+    covering_device(&table, without_deleted(directory))
+}
+
+/// The device of the last mount with the longest mount point that covers a directory.
+fn covering_device(mountinfo: &str, directory: &Path) -> Option<u64> {
+    let (_, device) = mountinfo
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let (major, minor) = fields.nth(2)?.split_once(':')?;
+            let point = PathBuf::from(unescape(fields.nth(1)?));
+            let device = nix::libc::makedev(major.parse().ok()?, minor.parse().ok()?);
+            directory.starts_with(&point).then(|| (point.components().count(), device))
+        })
+        .max_by_key(|(length, _)| *length)?;
+    Some(device)
+}
+
+/// mountinfo writes a space, tab, newline and backslash as an octal escape.
+fn unescape(field: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_of_the_longest_mounts_covers() {
+        let table = "\
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+40 27 147:0 / /srv/db rw,noatime shared:5 - xfs /dev/drbd0 rw
+41 40 147:1 / /srv/db rw - ext4 /dev/drbd1 rw
+42 27 0:30 / /srv/a\\040b rw - tmpfs tmpfs rw
+garbage
+";
+        let device = |path: &str| covering_device(table, Path::new(path)).unwrap();
+        assert_eq!(device("/srv/db/mysql"), nix::libc::makedev(147, 1));
+        assert_eq!(device("/srv/dbx"), nix::libc::makedev(254, 0));
+        assert_eq!(device("/srv/a b/c"), nix::libc::makedev(0, 30));
+        assert_eq!(covering_device("", Path::new("/")), None);
+    }
+
+    #[test]
+    fn mountinfo_and_stat_agree() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let (device, _) = identity(directory.path()).unwrap();
+        assert_eq!(device_by_mountinfo(pid, directory.path()), Some(device));
+    }
+
+    #[test]
+    fn a_look_that_hangs_is_left_behind() {
+        let (release, held) = mpsc::channel::<()>();
+        assert_eq!(within(Duration::from_millis(20), move || held.recv().is_ok()), None);
+        drop(release);
+        assert_eq!(within(Duration::from_secs(10), || 7), Some(7));
+    }
+
+    #[test]
+    fn deleted_directories_keep_their_name() {
+        assert_eq!(without_deleted(Path::new("/srv/db (deleted)")), Path::new("/srv/db"));
+        assert_eq!(without_deleted(Path::new("/srv/db")), Path::new("/srv/db"));
+    }
+}

@@ -1,0 +1,287 @@
+//! One wait for a server: its error log, its process and what is reported of both, for start and stop alike.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::activity::{Movement, Sample, cpu_seconds};
+use super::error_log::{self, Event};
+use super::follow::Follower;
+use crate::node::Attempt;
+
+/// How often the process is looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The same kind of progress is reported this often at most.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// After this long without a line of its log, the counters are reported.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How many error lines are kept, the last ones.
+const KEPT_ERRORS: usize = 8;
+
+/// What is known of a server while it is waited for.
+pub(super) struct Watch<'a> {
+    attempt: &'a Attempt,
+    follower: Follower,
+    movement: Movement,
+    next_sample: Instant,
+    last_report: Option<(std::mem::Discriminant<Event>, Instant)>,
+    last_words: Instant,
+    stop_reported: bool,
+    recovery: Recovery,
+    /// Its last errors.
+    pub(super) errors: Vec<String>,
+    /// Its log said that it serves.
+    pub(super) said_ready: bool,
+}
+
+/// What a crash recovery amounted to.
+#[derive(Debug, Default)]
+struct Recovery {
+    seen: bool,
+    since: Option<Instant>,
+    took: Option<Duration>,
+    /// Pages of the batches before this one.
+    finished_pages: u64,
+    /// The most that this batch named: progress counts down.
+    batch_pages: u64,
+    batch_position: Option<(u64, u64)>,
+    records: u64,
+    rows_to_roll_back: u64,
+}
+
+impl<'a> Watch<'a> {
+    /// Follows the log from its current end.
+    pub(super) fn new(attempt: &'a Attempt, error_log: Option<&Path>) -> Self {
+        let now = Instant::now();
+        Self {
+            attempt,
+            follower: Follower::from_end(error_log),
+            movement: Movement::new(attempt.limit(), now),
+            next_sample: now,
+            last_report: None,
+            last_words: now,
+            stop_reported: false,
+            recovery: Recovery::default(),
+            errors: Vec::new(),
+            said_ready: false,
+        }
+    }
+
+    /// Follows the log of a server that runs already; its earlier lines are taken in, and are no movement.
+    pub(super) fn of_running(attempt: &'a Attempt, error_log: Option<&Path>, pid: i32) -> Self {
+        let mut watch = Self::new(attempt, error_log);
+        let (follower, history) = Follower::since_start_of(error_log, pid);
+        watch.follower = follower;
+        for event in history.iter().filter_map(|line| error_log::parse_line(line)) {
+            watch.take_in(&event, None);
+        }
+        watch
+    }
+
+    /// Reads the new lines of the log, and reports what they say.
+    pub(super) fn read_log(&mut self) {
+        for line in self.follower.lines() {
+            let Some(event) = error_log::parse_line(&line) else { continue };
+            let now = Instant::now();
+            self.take_in(&event, Some(now));
+            self.report(&event, now);
+            // An error may be repeated for ever by a server that waits for a lock.
+            if !matches!(event, Event::Error(_)) {
+                self.last_words = now;
+                self.movement.surely_moved(now);
+                self.attempt.moved();
+            }
+        }
+    }
+
+    /// Whether it is time for another look at the process.
+    pub(super) fn sample_is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.next_sample;
+        if due {
+            self.next_sample = now + SAMPLE_INTERVAL;
+        }
+        due
+    }
+
+    /// Extends the deadline when the process moved.
+    pub(super) fn look(&mut self, pid: i32, sample: &Sample) {
+        let now = Instant::now();
+        if sample.is_stopped() != self.stop_reported {
+            self.stop_reported = sample.is_stopped();
+            self.attempt.report(&if sample.is_stopped() {
+                format!("mysqld (process {pid}) {}", sample.describe())
+            } else {
+                format!("mysqld (process {pid}) continues")
+            });
+        }
+        if !self.movement.look(now, sample) {
+            return;
+        }
+        self.attempt.moved();
+        if now.saturating_duration_since(self.last_words) >= SILENCE {
+            self.last_words = now;
+            self.attempt.report(&format!(
+                "mysqld (process {pid}) works without a word: {} MiB read and written, {:.1} s of CPU time so far",
+                sample.io_bytes / (1024 * 1024),
+                cpu_seconds(sample.cpu_ticks),
+            ));
+        }
+    }
+
+    /// The crash recovery that was seen, in one line: "crash recovery: 123 pages, 1.8 s".
+    pub(super) fn recovery_note(&self) -> Option<String> {
+        let recovery = &self.recovery;
+        if !recovery.seen {
+            return None;
+        }
+        let mut parts = Vec::new();
+        let pages = recovery.finished_pages + recovery.batch_pages;
+        if pages > 0 {
+            parts.push(format!("{pages} pages"));
+        }
+        if recovery.records > 0 {
+            parts.push(format!("{} redo records", recovery.records));
+        }
+        if recovery.rows_to_roll_back > 0 {
+            parts.push(format!("{} rows to roll back", recovery.rows_to_roll_back));
+        }
+        let took = recovery.took.or_else(|| recovery.since.map(|since| since.elapsed()));
+        if let Some(took) = took {
+            parts.push(format!("{:.1} s", took.as_secs_f64()));
+        }
+        Some(if parts.is_empty() {
+            "crash recovery".into()
+        } else {
+            format!("crash recovery: {}", parts.join(", "))
+        })
+    }
+
+    /// The errors of the log as an indented list, or that there are none.
+    pub(super) fn error_lines(&self) -> String {
+        if self.errors.is_empty() {
+            return "; its error log has no new error".into();
+        }
+        format!("; its error log says:\n    {}", self.errors.join("\n    "))
+    }
+
+    /// `when` is none for lines of the past.
+    fn take_in(&mut self, event: &Event, when: Option<Instant>) {
+        match event {
+            Event::Starting(_) => {
+                self.errors.clear();
+                self.said_ready = false;
+            }
+            Event::Error(text) => {
+                if self.errors.len() == KEPT_ERRORS {
+                    self.errors.remove(0);
+                }
+                self.errors.push(text.clone());
+            }
+            Event::Ready => {
+                self.said_ready = true;
+                self.recovery.took = self.recovery.since.zip(when).map(|(since, now)| now - since);
+            }
+            _ => self.recovery.take_in(event, when),
+        }
+    }
+
+    fn report(&mut self, event: &Event, now: Instant) {
+        let kind = std::mem::discriminant(event);
+        let repeated = self.last_report.is_some_and(|(last, at)| last == kind && now - at < REPORT_INTERVAL);
+        if !repeated || matches!(event, Event::Error(_) | Event::ShutdownStep(_)) {
+            self.last_report = Some((kind, now));
+            self.attempt.report(&event.to_string());
+        }
+    }
+}
+
+impl Recovery {
+    fn take_in(&mut self, event: &Event, when: Option<Instant>) {
+        if !event.is_recovery() {
+            return;
+        }
+        match event {
+            // Every start of MariaDB 10.11 tells the end of the log.
+            Event::EndOfLog(_) => return,
+            Event::Pages { pages, position } => {
+                let is_same_batch = *position == self.batch_position && *pages <= self.batch_pages;
+                if !is_same_batch {
+                    self.finished_pages += self.batch_pages;
+                    self.batch_pages = *pages;
+                    self.batch_position = *position;
+                }
+            }
+            Event::Records(records) => self.records += records.unwrap_or_default(),
+            Event::ToRollBack { rows, .. } => self.rows_to_roll_back = self.rows_to_roll_back.max(*rows),
+            _ => {}
+        }
+        self.seen = true;
+        if self.since.is_none() {
+            self.since = when;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::node::Progress;
+
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl Progress for Lines {
+        fn report(&self, line: &str) {
+            self.0.lock().unwrap().push(line.into());
+        }
+    }
+
+    #[test]
+    fn sums_the_batches_and_keeps_the_last_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("error.log");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let attempt = Attempt::new(Duration::from_secs(5), Box::new(Lines(Arc::clone(&lines))));
+        let mut watch = Watch::new(&attempt, Some(&log));
+        assert_eq!(watch.recovery_note(), None);
+        fs::write(
+            &log,
+            "0 [Note] InnoDB: Starting crash recovery from checkpoint LSN=5\n\
+             0 [Note] InnoDB: To recover: LSN 10/30; 800 pages\n\
+             0 [Note] InnoDB: To recover: LSN 20/30; 900 pages\n\
+             0 [Note] InnoDB: To recover: 377 pages\n\
+             0 [Note] InnoDB: To recover: 100 pages\n\
+             0 [ERROR] one\n",
+        )
+        .unwrap();
+        watch.read_log();
+        assert!(watch.recovery_note().unwrap().starts_with("crash recovery: 2077 pages, "));
+        assert!(watch.error_lines().contains("one"));
+        let lines = lines.lock().unwrap();
+        assert!(lines[0].contains("checkpoint LSN 5"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_clean_start_is_no_recovery_and_errors_do_not_move() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("error.log");
+        let attempt = Attempt::new(Duration::from_secs(5), Box::new(Lines(Arc::default())));
+        let mut watch = Watch::new(&attempt, Some(&log));
+        let before = attempt.deadline();
+        fs::write(&log, "0 [ERROR] [MY-012574] [InnoDB] Unable to lock ./ibdata1 error: 11\n").unwrap();
+        watch.read_log();
+        assert_eq!(attempt.deadline(), before);
+        let more = "0 [Note] InnoDB: End of log at LSN=44404\n0 [Note] x: ready for connections.\n";
+        fs::File::options().append(true).open(&log).unwrap().write_all(more.as_bytes()).unwrap();
+        watch.read_log();
+        assert!(attempt.deadline() > before && watch.said_ready);
+        assert_eq!(watch.recovery_note(), None);
+    }
+}
