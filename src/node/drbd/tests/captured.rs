@@ -70,3 +70,10 @@ fn cut_off_captures_never_show_another_state() {
         (0..whole.len()).for_each(|end| super::assert_cut_is_safe(&whole, &whole[..end]));
     }
 }
+
+#[test]
+fn a_resync_shows_how_far_it_is() {
+    let target = captures().into_iter().find(|capture| capture.ends_with("synctarget")).unwrap();
+    let state = parse_proc_drbd(&text(&target, "proc-drbd")).unwrap().minors[&0].clone();
+    assert_eq!((state.replication, state.resync_percent), (Replication::SyncTarget, Some(1)));
+}
