@@ -45,7 +45,7 @@ pub fn stop(
 ) -> Result<Applied, Failure> {
     let mut stop = Stop {
         control,
-        datadir: Datadir::look(datadir),
+        datadir: Datadir::look(datadir, control),
         kill_at_deadline,
         attempt,
         watch: Watch::new(attempt, error_log),
