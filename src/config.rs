@@ -1,13 +1,198 @@
 //! One YAML file per cluster → [`Config`]. Every value is checked once, here.
+//!
+//! [`load`] finds and reads the file of a cluster, [`parse`] checks its text. What is wrong comes back all at once as
+//! [`ConfigErrors`], each error with its line and a caret under the wrong token.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `file` | name or path → text |
+//! | `place` | where each key and value stands |
+//! | `reader` | walks the YAML value, collecting errors |
+//! | `sections` | each value by itself: type, range, form |
+//! | `check` | the values against each other and against this host |
+//! | `error` | draws an error under its token |
+
+mod check;
+mod error;
+mod file;
+mod host;
+mod place;
+mod reader;
+mod sections;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
+use serde_yaml::Value;
 
+pub use self::error::{ConfigError, ConfigErrors};
+pub use self::file::{DIRECTORY_VARIABLE, directory};
+pub use self::host::{HOST_VARIABLE, Host};
+pub use self::place::Place;
+use self::place::{Places, Source};
+use self::reader::Reader;
 use crate::plan::{HeartbeatStop, MysqldControl};
+
+/// The configuration that `selector` names: a cluster's NAME, whose file is `/etc/standin/NAME.yaml`; a PATH, which
+/// contains a `/` or ends in `.yaml` or `.yml`; or, without one, the only cluster in `/etc/standin`.
+/// `STANDIN_CONFIG_DIR` in the environment stands in for `/etc/standin`.
+///
+/// # Errors
+/// No such file, none or several to choose from, unreadable, larger than 64 KiB, not UTF-8, or whatever [`parse`] finds.
+pub fn load(selector: Option<&str>, host: &Host) -> Result<Config, ConfigErrors> {
+    let file = file::select(selector, &file::directory())?;
+    parse(&file::read(&file)?, &file, host)
+}
+
+/// The configuration that `text` holds; `file` names it in errors and names the cluster.
+///
+/// # Errors
+/// Everything that is wrong: the syntax alone when it is not YAML, otherwise unknown and missing keys, wrong types and
+/// ranges, and contradictions between the values and with `host`.
+pub fn parse(text: &str, file: &Path, host: &Host) -> Result<Config, ConfigErrors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let source = Source::new(file, text);
+    let places = Places::of(text);
+    let value = well_formed(text, &source, &places)?;
+    let reader = Reader::new(&source, &places);
+    let name = file::cluster_name(file);
+    let config = read(&reader, &value, file, host);
+    let mut errors = reader.into_errors();
+    let name = name.map_err(|error| errors.push(error)).unwrap_or_default();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Config { name, ..config }),
+        _ => Err(ConfigErrors::new(errors)),
+    }
+}
+
+/// The YAML value, with merge keys resolved.
+fn well_formed(text: &str, source: &Source, places: &Places) -> Result<Value, ConfigErrors> {
+    let at = |place, message: String, help: &str| ConfigError::at(source, place, message, help);
+    // serde_yaml stops at the first one and does not say where it is.
+    let twice: Vec<ConfigError> = places
+        .duplicates
+        .iter()
+        .map(|duplicate| {
+            let message = format!(
+                "`{}` stands twice: first on line {}, column {}",
+                duplicate.path, duplicate.first.line, duplicate.first.column
+            );
+            at(duplicate.second, message, "remove one of the two")
+        })
+        .collect();
+    if !twice.is_empty() {
+        return Err(ConfigErrors::new(twice));
+    }
+    if let Some(place) = places.second_document {
+        let message = "a second document begins here".to_owned();
+        return Err(at(place, message, "move it to a file of its own: each cluster has one").into());
+    }
+    let mut value: Value = serde_yaml::from_str(text).map_err(|error| syntax(&error, text, source))?;
+    value.apply_merge().map_err(|error| syntax(&error, text, source))?;
+    if value.is_null() {
+        let help = "describe the cluster, starting from the example in docs/configuration.md";
+        return Err(at(source.end(), "the configuration is empty".to_owned(), help).into());
+    }
+    Ok(value)
+}
+
+fn syntax(error: &serde_yaml::Error, text: &str, source: &Source) -> ConfigErrors {
+    let Problem { what, begin } = Problem::of(&error.to_string());
+    let mut place = error.location().map(|location| Source::at_byte(text, location.index()));
+    if what.starts_with("found unexpected end of stream") {
+        // A quote that is never closed: its beginning tells more than the end of the file.
+        place = begin.or(place);
+    }
+    let place = source.clamp(place.unwrap_or(Place { line: 1, column: 1, length: 1 }));
+    let line = source.line(place.line);
+    let indentation = &line[..line.len() - line.trim_start().len()];
+    let tab = indentation.find('\t').map(|offset| indentation[..offset].chars().count() + 1);
+    if let Some(column) = tab {
+        let place = Place { column, length: 1, ..place };
+        let message = "a tab in the indentation, which YAML does not allow";
+        return ConfigError::at(source, place, message, "indent with spaces").into();
+    }
+    let help = match begin {
+        Some(begin) if begin < place => format!(
+            "check quotes, colons, brackets and indentation from line {}, column {} to here",
+            begin.line, begin.column
+        ),
+        _ => "check quotes, colons, brackets and indentation, here and on the line before".to_owned(),
+    };
+    ConfigError::at(source, place, format!("not valid YAML: {what}"), help).into()
+}
+
+/// libyaml's message taken apart: "WHAT at PLACE, while DOING at BEGIN".
+struct Problem {
+    what: String,
+    begin: Option<Place>,
+}
+
+impl Problem {
+    fn of(message: &str) -> Self {
+        let (what, rest) = message.split_once(" at line ").unwrap_or((message, ""));
+        let doing = rest.split_once(", while ").and_then(|(_, doing)| doing.split_once(" at line "));
+        let Some((doing, begin)) = doing else { return Self { what: what.to_owned(), begin: None } };
+        let numbers = begin.split_once(" column ");
+        let begin = numbers.and_then(|(line, column)| {
+            Some(Place { line: line.parse().ok()?, column: column.parse().ok()?, length: 1 })
+        });
+        Self { what: format!("{what} while {doing}"), begin }
+    }
+}
+
+/// Reads everything that can be read, so that all errors are found; `None` only after an error. The name is left empty.
+fn read(reader: &Reader<'_>, value: &Value, file: &Path, host: &Host) -> Option<Config> {
+    let root = reader.root(value)?;
+    let nodes = sections::nodes(&root);
+    let vip = sections::vip(&root);
+    let resource = sections::resource(&root);
+    let mount = sections::mount(&root);
+    let mysqld = sections::mysqld(&root, mount.as_ref(), host);
+    let cluster_manager = sections::cluster_manager(&root);
+    let fence = sections::fence(&root);
+    let witnesses = sections::witnesses(&root);
+    let limits = sections::limits(&root);
+    let refuse_myisam_above_percent = sections::refuse_myisam_above_percent(&root);
+
+    let addresses = nodes.as_ref().map_or(&[][..], |nodes| &nodes.read);
+    if let Some(nodes) = &nodes {
+        check::this_host(&root, nodes, host);
+        check::nodes(&root, nodes);
+    }
+    if let Some(vip) = &vip {
+        check::vip(&root, vip, addresses, host, &limits);
+    }
+    if let Some(mysqld) = &mysqld {
+        check::mysqld(&root, mysqld, mount.as_ref());
+    }
+    check::witnesses(&root, &witnesses, addresses, vip.as_ref());
+    root.finish();
+
+    let mut nodes = nodes?.read;
+    let this_node = nodes.remove(nodes.iter().position(|node| node.name == host.name)?);
+    Some(Config {
+        name: String::new(),
+        file: file.to_owned(),
+        this_node,
+        peer: nodes.pop()?,
+        vip: vip?,
+        resource: resource?,
+        mount: mount?,
+        mysqld: mysqld?,
+        cluster_manager,
+        fence,
+        witnesses,
+        limits,
+        refuse_myisam_above_percent,
+    })
+}
 
 /// A checked configuration, seen from this host.
 #[derive(Debug, Clone, PartialEq, Serialize)]

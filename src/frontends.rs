@@ -1,1 +1,8 @@
-//! To be filled.
+//! How people and programs call standin.
+
+pub mod cli;
+mod history;
+mod lock;
+mod operate;
+mod report;
+mod status;

@@ -1,1 +1,192 @@
-//! To be filled.
+//! Append-only JSON lines: what was decided and done, when, and how long it took.
+//!
+//! Entries of one run share its `run` number. An entry is written before a step starts and after it ended, so that
+//! a run that was killed shows how far it got. Writing goes to the page cache: what a kill of standin must not lose
+//! survives that, and after a loss of the machine DRBD's own state starts afresh too.
+
+mod history;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+pub use history::{Run, StepTime, past, runs};
+
+use crate::decide::Request;
+use crate::failure::{Failure, Outcome};
+use crate::node::Applied;
+use crate::plan::{Goal, Plan};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// RFC 3339, UTC, milliseconds.
+    pub at: String,
+    /// Number of the run: its start in milliseconds since the epoch.
+    pub run: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A plan is about to be walked.
+    Begin {
+        /// The kernel's boot identifier: what an earlier boot did to DRBD is gone.
+        boot: String,
+        /// The exact plan.
+        plan: Plan,
+        /// What was asked for, overrides included.
+        request: Request,
+    },
+    /// It was refused; nothing was changed.
+    Refused {
+        /// What was asked for.
+        goal: Goal,
+        /// What was asked for, overrides included.
+        request: Request,
+        /// The reason.
+        reason: String,
+    },
+    /// A step is about to start.
+    StepStart {
+        /// Its name.
+        step: String,
+    },
+    /// A step reached its goal.
+    StepEnd {
+        /// Its name.
+        step: String,
+        /// Seconds since its start.
+        seconds: f64,
+        /// What it did.
+        #[serde(flatten)]
+        applied: Applied,
+    },
+    /// A step did not reach its goal.
+    StepFailed {
+        /// Its name.
+        step: String,
+        /// Seconds since its start.
+        seconds: f64,
+        /// What was seen, why it matters, what to do next.
+        failure: Failure,
+    },
+    /// A step is about to be undone.
+    UndoStart {
+        /// Name of the step that is undone.
+        of: String,
+        /// Name of the action that undoes it.
+        step: String,
+    },
+    /// A step was undone.
+    UndoEnd {
+        /// Name of the step that was undone.
+        of: String,
+        /// Name of the action that undid it.
+        step: String,
+        /// Seconds since its start.
+        seconds: f64,
+        /// What it did.
+        #[serde(flatten)]
+        applied: Applied,
+    },
+    /// A step could not be undone.
+    UndoFailed {
+        /// Name of the step that was to be undone.
+        of: String,
+        /// Name of the action that was to undo it.
+        step: String,
+        /// Seconds since its start.
+        seconds: f64,
+        /// What was seen, why it matters, what to do next.
+        failure: Failure,
+    },
+    /// The run is over.
+    End {
+        /// How it ended.
+        outcome: Outcome,
+        /// Seconds since its start.
+        seconds: f64,
+    },
+}
+
+/// Where entries go.
+pub trait Sink: Send {
+    /// Appends one event.
+    ///
+    /// # Errors
+    /// As the file system gives them. A takeover goes on without its journal.
+    fn append(&mut self, event: &Event) -> io::Result<()>;
+}
+
+/// The journal of one cluster, open for one run.
+pub struct Journal {
+    file: File,
+    run: u64,
+}
+
+impl Journal {
+    /// Opens the journal for appending and starts a run.
+    ///
+    /// # Errors
+    /// As the file system gives them.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        let run = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        Ok(Self { file, run })
+    }
+}
+
+impl Sink for Journal {
+    fn append(&mut self, event: &Event) -> io::Result<()> {
+        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let entry = Entry { at, run: self.run, event: event.clone() };
+        let mut line = serde_json::to_vec(&entry).map_err(io::Error::other)?;
+        line.push(b'\n');
+        // One write per line: with O_APPEND two writers never tear each other's lines.
+        self.file.write_all(&line)
+    }
+}
+
+/// Reads every entry, leaving out lines that a full disk or a crash cut short.
+///
+/// # Errors
+/// As the file system gives them; a missing file is an empty journal.
+pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut entries = Vec::new();
+    for line in BufReader::new(file).split(b'\n') {
+        if let Ok(entry) = serde_json::from_slice(&line?) {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// The kernel's identifier of this boot.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// The journal's file: `STANDIN_STATE_DIR` (default `/var/lib/standin`) `/NAME.journal`.
+pub fn path(cluster: &str) -> PathBuf {
+    let directory = std::env::var_os("STANDIN_STATE_DIR").unwrap_or_else(|| "/var/lib/standin".into());
+    PathBuf::from(directory).join(format!("{cluster}.journal"))
+}

@@ -1,2 +1,19 @@
-//! The `standin` command.
-fn main() {}
+//! The `standin` command: parse, log, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use standin::failure::Outcome;
+use standin::frontends::cli;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_target(false)
+        .init();
+    let cli = cli::Cli::parse();
+    let outcome = cli::run(&cli).unwrap_or_else(|error| {
+        eprintln!("standin: {error:#}");
+        Outcome::Failed
+    });
+    ExitCode::from(outcome.exit_code())
+}

@@ -1,15 +1,21 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
+pub mod address;
 pub mod command;
 pub mod credentials;
 pub mod drbd;
 pub mod filesystem;
+pub mod heartbeat;
 pub mod mysqld;
+pub mod pacemaker;
 pub mod processes;
+pub mod real;
+pub mod simulated;
 pub mod systemd;
 pub mod worker;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -88,13 +94,19 @@ pub trait Progress: Send + Sync {
 pub struct Attempt {
     deadline: Mutex<Instant>,
     limit: Duration,
+    cancelled: AtomicBool,
     progress: Box<dyn Progress>,
 }
 
 impl Attempt {
     /// A try that may take `limit` from now.
     pub fn new(limit: Duration, progress: Box<dyn Progress>) -> Self {
-        Self { deadline: Mutex::new(Instant::now() + limit), limit, progress }
+        Self {
+            deadline: Mutex::new(Instant::now() + limit),
+            limit,
+            cancelled: AtomicBool::new(false),
+            progress,
+        }
     }
 
     /// When the try must have ended.
@@ -114,8 +126,17 @@ impl Attempt {
 
     /// Starts the limit again from now, because what is waited for was seen to move.
     pub fn moved(&self) {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return;
+        }
         let mut deadline = self.deadline.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *deadline = (*deadline).max(Instant::now() + self.limit);
+    }
+
+    /// Ends the try: its deadline is now, and is not extended any more.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        *self.deadline.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
     }
 
     /// Reports progress.

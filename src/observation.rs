@@ -105,7 +105,7 @@ pub struct DrbdCommands {
 }
 
 /// Connection to the peer. 8.4's single word is split into this and [`Replication`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
     /// The resource is not configured in the kernel (`down`).
@@ -141,7 +141,7 @@ pub enum Replication {
 }
 
 /// DRBD role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// May be written.
@@ -153,7 +153,7 @@ pub enum Role {
 }
 
 /// DRBD disk state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disk {
     /// Current.
@@ -272,7 +272,7 @@ pub struct ClusterManagerState {
 }
 
 /// What the journal of this node says of earlier runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Past {
     /// Our own takeover disconnected DRBD and has not reconnected it since.
     pub we_disconnected_drbd: bool,

@@ -170,6 +170,8 @@ pub enum Action {
         port: u16,
         /// What `read_only` must be.
         read_only: bool,
+        /// Option file with user and password; without it only the handshake is verified.
+        credentials: Option<PathBuf>,
     },
     /// Listen for the peer again so that it can resync when it returns.
     ReconnectDrbd {
@@ -287,6 +289,29 @@ impl Action {
             }
             Action::Unmount { directory, .. } => vec![format!("umount {}", directory.display())],
         }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}: {}", self.goal, self.reason)?;
+        for warning in &self.warnings {
+            writeln!(out, "  warning: {warning}")?;
+        }
+        if self.steps.is_empty() {
+            writeln!(out, "  nothing to do")?;
+        }
+        for (number, step) in self.steps.iter().enumerate() {
+            let limit = humantime::format_duration(step.deadline);
+            writeln!(out, "{:>3}  {} (within {limit})", number + 1, step.action.name())?;
+            for command in step.action.commands() {
+                writeln!(out, "       {command}")?;
+            }
+            if let Some(undo) = &step.undo {
+                writeln!(out, "       undo: {}", undo.action.commands().join("; "))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -332,11 +332,11 @@ impl Detached {
 /// When it could not be started.
 pub fn start_detached(command: &[String], options: &DetachedOptions) -> Result<Detached, CommandError> {
     let failed = |source| CommandError::from_io(command, source);
-    let output = match &options.output {
-        None => File::options().write(true).open("/dev/null"),
-        Some(path) => File::options().append(true).create(true).open(path),
-    }
-    .map_err(|source| CommandError::Io { command: command.to_vec(), source })?;
+    let file = options.output.as_deref().unwrap_or(Path::new("/dev/null"));
+    let output = File::options().append(true).create(true).open(file).map_err(|error| CommandError::Io {
+        command: command.to_vec(),
+        source: io::Error::new(error.kind(), format!("its output file {}: {error}", file.display())),
+    })?;
     let mut expression = expression(command)?
         .stdin_null()
         .stderr_file(output.try_clone().map_err(failed)?)
@@ -378,11 +378,12 @@ impl Piped {
     }
 }
 
-/// Starts a process in a session of its own, with its standard input and output piped to us and no standard error.
+/// Starts a process in a session of its own, with its standard input and output piped to us and no standard error. `name`
+/// is what it sees as its own name and what process lists show.
 ///
 /// # Errors
 /// When it could not be started.
-pub fn start_piped(command: &[String]) -> Result<Piped, CommandError> {
+pub fn start_piped_as(name: &'static str, command: &[String]) -> Result<Piped, CommandError> {
     let failed = |source| CommandError::from_io(command, source);
     let (stdin_reader, stdin) = io::pipe().map_err(failed)?;
     let (stdout, stdout_writer) = io::pipe().map_err(failed)?;
@@ -392,7 +393,8 @@ pub fn start_piped(command: &[String]) -> Result<Piped, CommandError> {
             .stdout_file(OwnedFd::from(stdout_writer))
             .stderr_null()
             .dir("/")
-            .before_spawn(|c| {
+            .before_spawn(move |c| {
+                c.arg0(name);
                 own_session(c);
                 Ok(())
             }),

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
-
 use super::*;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -69,6 +67,13 @@ fn deadline_ends_what_ignores_sigterm() {
             .unwrap_err();
     let CommandError::TimedOut { stdout, .. } = error else { panic!("{error}") };
     wait_until("the stubborn process is gone", || is_gone(&stdout));
+}
+
+#[test]
+fn the_deadline_asks_before_it_kills() {
+    let script = "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done";
+    let error = run(&shell(script), Duration::from_millis(500)).unwrap_err();
+    assert!(error.to_string().ends_with("ready\nbye"), "{error}");
 }
 
 /// A process in a session of its own is out of reach of the group's signal; the test ends it itself.
@@ -153,10 +158,14 @@ fn a_detached_process_has_its_own_session_and_inherits_no_files() {
 #[test]
 fn an_early_exit_of_a_detached_process_is_seen_and_reaped() {
     let detached = start_detached(&shell("exit 3"), &DetachedOptions::default()).unwrap();
+    let entry = format!("/proc/{}", detached.pid());
+    // Looking at exited() would reap it, too.
+    wait_until("it is reaped", || !Path::new(&entry).exists());
     wait_until("its exit is seen", || detached.exited().is_some());
     assert_eq!(detached.exited().unwrap(), "exit status: 3");
-    let entry = format!("/proc/{}", detached.pid());
-    wait_until("it is reaped", || !Path::new(&entry).exists());
+    let options = DetachedOptions { output: Some("/no/such/log".into()), environment: Vec::new() };
+    let failure = start_detached(&words(&["true"]), &options).unwrap_err();
+    assert!(failure.to_string().contains("its output file /no/such/log: No such file"), "{failure}");
     let missing = start_detached(&words(&["no such program"]), &DetachedOptions::default());
     assert!(matches!(missing, Err(CommandError::NotFound { .. })));
 }

@@ -1,0 +1,35 @@
+# Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
+CARGO ?= cargo
+
+.PHONY: help demo test fast check lab lab-test clean
+
+help:
+	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
+	@echo 'make test      everything: format, lints, unit, property, CLI, network and lab tests (root)'
+	@echo 'make fast      what needs neither root nor the lab'
+	@echo 'make lab       build the images of the lab'
+
+demo: lab
+	target/release/lab demo
+
+test: check lab
+	tests/setup
+	$(CARGO) test --locked --package standin -- --include-ignored
+	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+
+fast: check
+	$(CARGO) test --locked --workspace
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+lab:
+	$(CARGO) build --locked --release --workspace --bins
+	target/release/lab build
+
+lab-test: lab
+	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,186 @@
+//! The command line.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use super::{history, operate, status};
+use crate::config::{self, Config, Host};
+use crate::decide::Request;
+use crate::failure::Outcome;
+use crate::plan::Goal;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or already so
+  1  failed; everything that was done was undone
+  2  the command line or the configuration is wrong; nothing was touched
+  3  refused: going on would risk data or a second holder of the virtual IP
+  4  stuck: an undo or a release failed, and a person is needed; the commands to type are printed
+
+Files:
+  /etc/standin/NAME.yaml         the configuration of cluster NAME (directory: STANDIN_CONFIG_DIR)
+  /var/lib/standin/NAME.journal  what was done and when, as JSON lines (directory: STANDIN_STATE_DIR)
+  /run/standin/NAME.lock         held while a takeover or release runs (directory: STANDIN_RUN_DIR)
+
+RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
+
+/// Failover of a two-node InnoDB cluster on DRBD: the surviving node steps into the failed one's place.
+#[derive(Debug, Parser)]
+#[command(name = "standin", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The cluster: a name (/etc/standin/NAME.yaml) or a path; needed when several are configured
+    #[arg(short, long, global = true, value_name = "NAME|PATH")]
+    config: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what a takeover (or a release) would do now, or why it would be refused; changes nothing
+    Plan {
+        /// Plan a release instead of a takeover
+        #[arg(long)]
+        release: bool,
+        #[command(flatten)]
+        overrides: Overrides,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make this node active: wait for the virtual IP to drop, promote, mount, start mysqld, add the virtual IP
+    Takeover {
+        /// Show what would be done and change nothing
+        #[arg(long)]
+        plan: bool,
+        #[command(flatten)]
+        overrides: Overrides,
+        /// Wait at most this long for the virtual IP to drop and the peer to yield [default: limits.wait_vip_gone]
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        wait: Option<Duration>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give everything up in order: virtual IP, mysqld, mount, DRBD; succeeds only when each is verified gone
+    Release {
+        /// Show what would be done and change nothing
+        #[arg(long)]
+        plan: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show both nodes at a glance, as this node sees them
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Repeat every two seconds until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show past takeovers and releases, with a time per step
+    History {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// How many of the latest to show
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        last: usize,
+    },
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+    /// Works for a parent standin process; not for people
+    #[command(hide = true)]
+    InternalWorker,
+}
+
+#[derive(Debug, Args)]
+struct Overrides {
+    /// Start mysqld although most of the data is MyISAM: crashed tables need a slow repair and may lose rows
+    #[arg(long)]
+    accept_myisam: bool,
+    /// I have checked that the peer is off, or Secondary and without mysqld: if it is not, both sides take writes and
+    /// one side's commits are lost
+    #[arg(long)]
+    peer_confirmed_inactive: bool,
+}
+
+impl Overrides {
+    fn request(&self) -> Request {
+        Request {
+            accept_myisam: self.accept_myisam,
+            peer_confirmed_inactive: self.peer_confirmed_inactive,
+            ..Request::default()
+        }
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What could not be done at all (a journal that can't be read, an output that is gone).
+pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "standin", &mut io::stdout());
+            return Ok(Outcome::Done);
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+            return Ok(Outcome::Done);
+        }
+        Command::InternalWorker => {
+            crate::node::worker::serve()?;
+            return Ok(Outcome::Done);
+        }
+        _ => {}
+    }
+    let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Ok(Outcome::Usage);
+        }
+    };
+    with_config(&cli.command, config)
+}
+
+fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Plan { release, overrides, json } => {
+            let goal = if *release { Goal::Release } else { Goal::Takeover };
+            operate::show_plan(&config, goal, overrides.request(), *json)
+        }
+        Command::Takeover { plan: true, overrides, json, .. } => {
+            operate::show_plan(&config, Goal::Takeover, overrides.request(), *json)
+        }
+        Command::Takeover { overrides, wait, json, .. } => {
+            let wait = wait.unwrap_or(config.limits.wait_vip_gone);
+            operate::operate(config, Goal::Takeover, overrides.request(), wait, *json)
+        }
+        Command::Release { plan: true, json } => {
+            operate::show_plan(&config, Goal::Release, Request::default(), *json)
+        }
+        Command::Release { json, .. } => {
+            operate::operate(config, Goal::Release, Request::default(), Duration::ZERO, *json)
+        }
+        Command::Status { json, watch } => status::show(&config, *json, *watch),
+        Command::History { json, last } => history::show(&config, *json, *last),
+        Command::Completions { .. } | Command::Man | Command::InternalWorker => Ok(Outcome::Done),
+    }
+}
+
+/// A directory that the environment may name, for state that is not configuration.
+pub(super) fn directory(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from)
+}

@@ -1,0 +1,177 @@
+//! A takeover or a release from the first look to the exit code.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::lock;
+use super::report::{self, TextReporter};
+use crate::config::Config;
+use crate::decide::{self, Decision, Refusal, Request};
+use crate::execute::{Ended, Executor, Reporter};
+use crate::failure::Outcome;
+use crate::journal::{self, Event, Journal, Sink};
+use crate::node::Node;
+use crate::node::real::RealNode;
+use crate::observation::{Observation, Past};
+use crate::plan::Goal;
+
+/// Time between two looks while waiting for the virtual IP to drop or the peer to yield.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Shows what would be done now.
+pub(super) fn show_plan(
+    config: &Config,
+    goal: Goal,
+    request: Request,
+    as_json: bool,
+) -> anyhow::Result<Outcome> {
+    let node = RealNode::new(config.clone(), past(config)?);
+    let decision = decide(goal, &node.observe(), config, &request);
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&decision)?);
+    } else {
+        match &decision {
+            Decision::Plan(plan) => print!("{plan}"),
+            Decision::Refusal(refusal) => {
+                eprintln!("{refusal}");
+                if refusal.kind.may_pass() && goal == Goal::Takeover {
+                    eprintln!(
+                        "standin takeover would first wait up to {} for this to pass",
+                        humantime::format_duration(config.limits.wait_vip_gone)
+                    );
+                }
+            }
+        }
+    }
+    Ok(match decision {
+        Decision::Plan(_) => Outcome::Done,
+        Decision::Refusal(_) => Outcome::Refused,
+    })
+}
+
+/// Observes, decides and executes.
+pub(super) fn operate(
+    config: Config,
+    goal: Goal,
+    request: Request,
+    wait: Duration,
+    as_json: bool,
+) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
+    let _lock = match lock::take(&config.name) {
+        Ok(lock) => lock,
+        Err(failure) => {
+            eprintln!("{failure}");
+            return Ok(match failure.kind {
+                crate::failure::FailureKind::Refused => Outcome::Refused,
+                _ => Outcome::Failed,
+            });
+        }
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("a signal handler")?;
+    }
+    let past = past(&config)?;
+    let path = journal::path(&config.name);
+    let mut journal = Journal::open(&path).with_context(|| format!("the journal {}", path.display()))?;
+    let reporter = Arc::new(TextReporter::new(as_json));
+    let node = Arc::new(RealNode::new(config.clone(), past.clone()));
+
+    let decided = decide_patiently(&config, goal, request, wait, node.as_ref(), &reporter, &interrupted);
+    let (plan, request) = match decided {
+        Ok(decided) => decided,
+        Err((refusal, request)) => {
+            let event = Event::Refused { goal, request, reason: refusal.reason.clone() };
+            if let Err(error) = journal.append(&event) {
+                reporter.warn(&format!("the journal can't be written: {error}"));
+            }
+            if as_json {
+                println!("{}", json!({"outcome": Outcome::Refused, "refusal": refusal}));
+            } else {
+                eprintln!("{refusal}");
+            }
+            return Ok(Outcome::Refused);
+        }
+    };
+    reporter.heading(&config, &plan);
+    let ended =
+        Executor::new(node.clone(), &mut journal, reporter.clone(), interrupted).run(&plan, request, &past);
+    if as_json {
+        println!("{}", report::as_json(&ended, begun.elapsed()));
+    } else {
+        report::print_end(&config, goal, &plan, &ended, begun.elapsed());
+    }
+    log::debug!("{} processes started", crate::node::command::processes_started());
+    announce_in_background(goal, &ended, &config, node.as_ref(), reporter.as_ref());
+    Ok(ended.outcome)
+}
+
+fn announce_in_background(
+    goal: Goal,
+    ended: &Ended,
+    config: &Config,
+    node: &RealNode,
+    reporter: &TextReporter,
+) {
+    let owns_vip = config.cluster_manager != crate::config::ClusterManager::Keepalived;
+    if goal == Goal::Takeover
+        && ended.outcome == Outcome::Done
+        && owns_vip
+        && let Err(failure) = node.announce_vip_in_background()
+    {
+        reporter.warn(&format!(
+            "gratuitous ARP is not repeated ({}); a client that missed the first one keeps the old address for minutes",
+            failure.seen
+        ));
+    }
+}
+
+fn decide_patiently(
+    config: &Config,
+    goal: Goal,
+    request: Request,
+    wait: Duration,
+    node: &dyn Node,
+    reporter: &TextReporter,
+    interrupted: &AtomicBool,
+) -> Result<(crate::plan::Plan, Request), (Refusal, Request)> {
+    let until = Instant::now() + wait;
+    let mut told = None;
+    loop {
+        let waited_out = Instant::now() >= until || interrupted.load(Ordering::Relaxed);
+        let request = Request { waited_out, ..request };
+        match decide(goal, &node.observe(), config, &request) {
+            Decision::Plan(plan) => return Ok((plan, request)),
+            Decision::Refusal(refusal) if waited_out || !refusal.kind.may_pass() => {
+                return Err((refusal, request));
+            }
+            Decision::Refusal(refusal) => {
+                if told != Some(refusal.kind) {
+                    reporter.waiting(&refusal, until.saturating_duration_since(Instant::now()));
+                    told = Some(refusal.kind);
+                }
+            }
+        }
+        thread::sleep(LOOK_AGAIN.min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Request) -> Decision {
+    match goal {
+        Goal::Takeover => decide::takeover(observation, config, request),
+        Goal::Release => decide::release(observation, config, request),
+    }
+}
+
+/// What the journal says of earlier runs of this boot.
+pub(super) fn past(config: &Config) -> anyhow::Result<Past> {
+    let path = journal::path(&config.name);
+    let entries = journal::read(&path).with_context(|| format!("the journal {}", path.display()))?;
+    Ok(journal::past(&entries, &journal::boot_id()))
+}

@@ -1,0 +1,139 @@
+//! Both nodes at a glance, as this node sees them.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::operate::past;
+use crate::config::Config;
+use crate::decide::{self, Decision, Request};
+use crate::failure::Outcome;
+use crate::node::Node;
+use crate::node::real::RealNode;
+use crate::observation::{AddressProbe, Fact, MysqldAnswer, Observation, Replication};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Prints the state once, or again and again.
+pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Result<Outcome> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    if watch {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
+    }
+    loop {
+        let node = RealNode::new(config.clone(), past(config)?);
+        let observation = node.observe();
+        if as_json {
+            println!(
+                "{}",
+                json!({"cluster": config.name, "node": config.this_node.name, "observation": observation})
+            );
+        } else {
+            if watch && std::io::stdout().is_terminal() {
+                print!("\x1b[2J\x1b[H");
+            }
+            print!("{}", table(config, &observation));
+        }
+        let next = Instant::now() + EVERY;
+        while watch && !interrupted.load(Ordering::Relaxed) && Instant::now() < next {
+            thread::sleep(Duration::from_millis(50));
+        }
+        if !watch || interrupted.load(Ordering::Relaxed) {
+            return Ok(Outcome::Done);
+        }
+    }
+}
+
+fn table(config: &Config, observation: &Observation) -> String {
+    let (mut here, mut peer) = (Vec::new(), Vec::new());
+    match &observation.drbd {
+        Fact::Known(drbd) => {
+            let percent = drbd.resync_percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+            let replication = match drbd.replication {
+                Replication::Off | Replication::Established => String::new(),
+                other => format!(", {other:?}{percent}"),
+            };
+            let suspended = if drbd.io_suspended { ", I/O SUSPENDED" } else { "" };
+            here.push(("DRBD", format!("{:?} {:?}{suspended}", drbd.role, drbd.disk)));
+            peer.push(("DRBD", format!("{:?} {:?}", drbd.peer_role, drbd.peer_disk)));
+            here.push(("connection", format!("{:?}{replication}", drbd.connection)));
+            peer.push(("connection", String::new()));
+        }
+        Fact::Unknown(cause) => {
+            here.push(("DRBD", format!("unknown: {cause}")));
+            peer.push(("DRBD", "unknown".to_owned()));
+        }
+    }
+    here.push((
+        "mount",
+        match &observation.mount {
+            Fact::Known(mount) => match &mount.at_directory {
+                None => "not mounted".to_owned(),
+                Some(mounted) => format!(
+                    "{} {}{}",
+                    mounted.source,
+                    if mounted.read_only { "READ-ONLY" } else { "read-write" },
+                    if mounted.is_our_device { "" } else { " (NOT OURS)" }
+                ),
+            },
+            Fact::Unknown(cause) => format!("unknown: {cause}"),
+        },
+    ));
+    peer.push(("mount", String::new()));
+    here.push((
+        "mysqld",
+        match &observation.mysqld {
+            Fact::Known(mysqld) => match (mysqld.processes.first(), &mysqld.answer) {
+                (None, _) => "not running".to_owned(),
+                (Some(process), MysqldAnswer::Ready) => format!("ready (pid {})", process.pid),
+                (Some(process), answer) => format!("pid {}, {answer:?}", process.pid),
+            },
+            Fact::Unknown(cause) => format!("unknown: {cause}"),
+        },
+    ));
+    peer.push(("mysqld", String::new()));
+    let (vip_here, vip_there) = match (&observation.vip.here, &observation.vip.answer) {
+        (Fact::Known(Some(interface)), _) => (format!("here, on {interface}"), "no".to_owned()),
+        (_, Fact::Known(Some(answer))) => {
+            ("no".to_owned(), format!("answered by {}", answer.arp.as_deref().unwrap_or("ping only")))
+        }
+        (Fact::Known(None), Fact::Known(None)) => ("no".to_owned(), "NOBODY ANSWERS".to_owned()),
+        (_, Fact::Unknown(cause)) | (Fact::Unknown(cause), _) => (format!("unknown: {cause}"), String::new()),
+    };
+    here.push(("virtual IP", vip_here));
+    peer.push(("virtual IP", vip_there));
+    here.push(("network", config.this_node.address.to_string()));
+    peer.push(("network", observation.peer.addresses.iter().map(answers).collect::<Vec<_>>().join(", ")));
+
+    let width = here.iter().map(|(_, value)| value.len()).max().unwrap_or(0).max(config.this_node.name.len());
+    let mut text = format!("cluster {} (virtual IP {})\n", config.name, config.vip.address);
+    text += &format!("{:12}  {:width$}  {}\n", "", config.this_node.name, config.peer.name);
+    for ((label, value), (_, other)) in here.iter().zip(&peer) {
+        text += format!("{label:12}  {value:width$}  {other}").trim_end();
+        text.push('\n');
+    }
+    for witness in &observation.witnesses {
+        text += &format!("witness       {}\n", answers(witness));
+    }
+    match decide::takeover(observation, config, &Request::default()) {
+        Decision::Plan(plan) => text += &format!("takeover      possible: {}\n", plan.reason),
+        Decision::Refusal(refusal) => {
+            text += &format!("takeover      would be refused: {}\n", refusal.reason)
+        }
+    }
+    text
+}
+
+fn answers(probe: &AddressProbe) -> String {
+    match &probe.answer {
+        Fact::Known(Some(_)) => format!("{} answers", probe.address),
+        Fact::Known(None) => format!("{} SILENT", probe.address),
+        Fact::Unknown(cause) => format!("{} unknown: {cause}", probe.address),
+    }
+}

@@ -1,0 +1,216 @@
+//! This machine: the [`Node`] that looks at and acts on the real thing.
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::address::{self, Target};
+use super::worker;
+use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker};
+use crate::audit::EngineTotals;
+use crate::audit::verdict::{Verdict, verdict};
+use crate::config::{ClusterManager, Config};
+use crate::failure::Failure;
+use crate::observation::{AddressProbe, ClusterManagerState, Fact, Mysqld, Observation, Past, Peer, Vip};
+use crate::plan::{Action, HeartbeatStop, shell_words};
+
+/// How long the one DRBD command of an observation may take.
+const DRBD_LOOK: Duration = Duration::from_secs(5);
+/// How long a silence of the virtual IP that the observation saw still counts.
+const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
+/// How long the worker may take to accept a request.
+const WORKER_STARTS: Duration = Duration::from_secs(2);
+/// Gratuitous ARP rounds after the first, and the time between them.
+const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
+
+/// This machine, for one cluster.
+pub struct RealNode {
+    config: Config,
+    past: Past,
+    vip_silent_at: Mutex<Option<Instant>>,
+}
+
+impl RealNode {
+    /// This machine, and what the journal says of earlier runs.
+    pub fn new(config: Config, past: Past) -> Self {
+        Self { config, past, vip_silent_at: Mutex::new(None) }
+    }
+
+    /// Repeats gratuitous ARP after this process has ended.
+    ///
+    /// # Errors
+    /// Why the repeats can't be sent.
+    pub fn announce_vip_in_background(&self) -> Result<(), Failure> {
+        let (count, interval) = ANNOUNCEMENTS;
+        let vip = &self.config.vip;
+        let deadline = Instant::now() + WORKER_STARTS;
+        worker::announce(&vip.interface, vip.address.addr(), count, interval, deadline)
+    }
+
+    fn look_at_network(&self) -> (Vip, Peer, Vec<AddressProbe>) {
+        let config = &self.config;
+        let vip = config.vip.address.addr();
+        let here: Fact<Option<String>> = address::interface_of(vip).into();
+        let ask_for_vip = here == Fact::Known(None);
+        let on_link = |address, interface: Option<&String>| Target { address, interface: interface.cloned() };
+        let peer = &config.peer;
+        let mut peers = vec![peer.replication_address];
+        if peer.address != peer.replication_address {
+            peers.push(peer.address);
+        }
+        let mut targets: Vec<Target> = peers.iter().map(|peer| on_link(*peer, None)).collect();
+        targets.extend(config.witnesses.iter().map(|witness| on_link(*witness, None)));
+        if ask_for_vip {
+            targets.push(on_link(vip, Some(&config.vip.interface)));
+        }
+        let mut probes = address::probe(&targets, config.vip.misses, config.vip.interval);
+        let answer = if ask_for_vip {
+            probes.pop().map_or_else(|| Fact::Unknown("it was not asked".to_owned()), |probe| probe.answer)
+        } else {
+            Fact::Known(None)
+        };
+        let silent = ask_for_vip && answer == Fact::Known(None);
+        *self.vip_silent_at.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+            silent.then(Instant::now);
+        let witnesses = probes.split_off(peers.len());
+        (Vip { here, answer }, Peer { addresses: probes }, witnesses)
+    }
+
+    fn look_at_cluster_manager(&self) -> Fact<ClusterManagerState> {
+        match self.config.cluster_manager {
+            ClusterManager::None | ClusterManager::Keepalived => {
+                Fact::Known(ClusterManagerState { pids: Vec::new() })
+            }
+            ClusterManager::Heartbeat(_) => heartbeat::observe(),
+            ClusterManager::Pacemaker => pacemaker::observe(),
+        }
+    }
+
+    fn vip_was_silent_just_now(&self) -> bool {
+        let seen = *self.vip_silent_at.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        seen.is_some_and(|seen| seen.elapsed() < SILENCE_IS_FRESH)
+    }
+
+    fn audit(
+        &self,
+        datadir: &std::path::Path,
+        refuse_above_percent: u8,
+        accept_myisam: bool,
+        attempt: &Attempt,
+    ) -> Result<Applied, Failure> {
+        let request = worker::Request::Audit { datadir: datadir.to_owned() };
+        let totals: EngineTotals = worker::call(&request, attempt.deadline())?;
+        match verdict(&totals, refuse_above_percent) {
+            Verdict::Allow { warning: None } => Ok(Applied::done()),
+            Verdict::Allow { warning: Some(warning) } => Ok(Applied::done().warning(warning)),
+            Verdict::Refuse { reason } if accept_myisam => {
+                Ok(Applied::done().warning(format!("{reason}; accepted by --accept-myisam")))
+            }
+            Verdict::Refuse { reason } => Err(Failure::refused(
+                reason,
+                "crashed MyISAM tables need a slow repair and may lose rows, so that a takeover that starts them makes things worse",
+                "convert them to InnoDB on the active node (ALTER TABLE name ENGINE=InnoDB), or accept it: \
+                 standin takeover --accept-myisam",
+            )),
+        }
+    }
+}
+
+impl Node for RealNode {
+    fn observe(&self) -> Observation {
+        let config = &self.config;
+        thread::scope(|scope| {
+            let network = scope.spawn(|| self.look_at_network());
+            let drbd = scope.spawn(|| drbd::observe(&config.resource, &config.mount.device, DRBD_LOOK));
+            let mysqld: Fact<Mysqld> = mysqld::observe(&config.mysqld, &config.mount);
+            let mount = filesystem::observe(&config.mount);
+            let cluster_manager = self.look_at_cluster_manager();
+            let ended = |what: &str| format!("the look at {what} ended without a result");
+            let (vip, peer, witnesses) = network.join().unwrap_or_else(|_| {
+                let unknown = || ended("the network");
+                let vip = Vip { here: Fact::Unknown(unknown()), answer: Fact::Unknown(unknown()) };
+                (vip, Peer { addresses: Vec::new() }, Vec::new())
+            });
+            let drbd = drbd.join().unwrap_or_else(|_| Fact::Unknown(ended("DRBD")));
+            Observation {
+                drbd,
+                mount,
+                mysqld,
+                vip,
+                peer,
+                witnesses,
+                cluster_manager,
+                past: self.past.clone(),
+            }
+        })
+    }
+
+    fn apply(&self, action: &Action, attempt: &Attempt) -> Result<Applied, Failure> {
+        let device = &self.config.mount.device;
+        match action {
+            Action::WaitVipGone { .. } if self.vip_was_silent_just_now() => {
+                Ok(Applied::already_so().note("silent to ICMP echo and ARP"))
+            }
+            Action::WaitVipGone { vip, interface, misses, interval } => {
+                // Our own address answers us for ever; a takeover that was broken off may have left it here.
+                if matches!(address::interface_of(*vip), Ok(Some(here)) if here == *interface) {
+                    return Ok(Applied::already_so().note("it is here"));
+                }
+                let target = Target { address: *vip, interface: Some(interface.clone()) };
+                address::wait_gone(&target, *misses, *interval, attempt)
+            }
+            Action::StopClusterManager { how: HeartbeatStop::Kill } => heartbeat::kill(attempt),
+            Action::StopClusterManager { how: HeartbeatStop::Stop } => heartbeat::stop(attempt),
+            Action::FencePeer { command } => fence(command, attempt),
+            Action::DisconnectDrbd { resource, command } => {
+                drbd::apply_disconnect(command, resource, device, attempt)
+            }
+            Action::PromoteDrbd { resource, command } => {
+                drbd::apply_promote(command, resource, device, attempt)
+            }
+            Action::DemoteDrbd { resource, command } => {
+                drbd::apply_demote(command, resource, device, attempt)
+            }
+            Action::ReconnectDrbd { resource, command } => {
+                drbd::apply_connect(command, resource, device, attempt)
+            }
+            Action::Mount { device, directory, filesystem, options } => {
+                filesystem::mount(device, directory, filesystem, options, attempt)
+            }
+            Action::Unmount { device, directory } => filesystem::unmount(device, directory, attempt),
+            Action::AuditEngines { datadir, refuse_above_percent, accept_myisam } => {
+                self.audit(datadir, *refuse_above_percent, *accept_myisam, attempt)
+            }
+            Action::StartMysqld { control, datadir, socket, error_log } => {
+                mysqld::start(control, datadir, socket, error_log.as_deref(), attempt)
+            }
+            Action::StopMysqld { control, datadir, error_log, kill_at_deadline } => {
+                mysqld::stop(control, datadir, error_log.as_deref(), *kill_at_deadline, attempt)
+            }
+            Action::AddVip { vip, interface } => address::add(*vip, interface, attempt),
+            Action::RemoveVip { vip, interface } => address::remove(*vip, interface, attempt),
+            Action::Verify { vip, port, read_only, credentials } => {
+                mysqld::verify(*vip, *port, *read_only, credentials.as_deref(), attempt)
+            }
+        }
+    }
+}
+
+fn fence(command: &[String], attempt: &Attempt) -> Result<Applied, Failure> {
+    let why = "without its confirmation the peer may still be Primary and take writes";
+    let next = format!(
+        "find out why by hand: {}; when the peer is certainly off: standin takeover --peer-confirmed-inactive \
+         with the fence command taken out of the configuration",
+        shell_words(command)
+    );
+    match command::run(command, attempt.remaining()) {
+        Ok(finished) if finished.succeeded() => Ok(Applied::done().note("the fence command confirmed it")),
+        Ok(finished) => Err(Failure::failed(
+            format!("the fence command did not confirm: {}", finished.describe()),
+            why,
+            next,
+        )),
+        Err(error) if error.is_timeout() => Err(Failure::timed_out(error.to_string(), why, next)),
+        Err(error) => Err(Failure::failed(error.to_string(), why, next)),
+    }
+}

@@ -1,0 +1,144 @@
+//! standin on both nodes: its binary, its configuration, and its commands as an operator would type them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::image::Filesystem;
+use crate::lab::Lab;
+use crate::node::Node;
+use crate::remote::Output;
+
+/// Longer than any takeover of the tests, so that standin's own limits are what ends one.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How mysqld is started on the nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mysqld {
+    /// The distribution's systemd unit.
+    #[default]
+    Unit,
+    /// mariadbd as a plain command line.
+    Command,
+}
+
+/// How the cluster is configured.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOptions {
+    /// Unit or command line.
+    pub mysqld: Mysqld,
+    /// Lines for the section `limits`, as `name: value`.
+    pub limits: Vec<&'static str>,
+    /// Further top-level lines.
+    pub more: Vec<&'static str>,
+}
+
+/// standin, installed on both nodes of a lab, as cluster `r0`.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    lab: &'a Lab,
+}
+
+impl<'a> Cluster<'a> {
+    /// Copies the binary and writes the configuration on both nodes.
+    pub fn install(lab: &'a Lab, options: &ClusterOptions) -> Result<Self> {
+        let binary = binary("standin")?;
+        let text = configuration(lab.filesystem(), options);
+        lab.on_both(|node| {
+            node.copy_in(&binary, "/usr/local/sbin/standin", 0o755)?;
+            node.write_file("/etc/standin/r0.yaml", &text, 0o644)
+        })?;
+        Ok(Self { lab })
+    }
+
+    /// Writes another configuration on both nodes.
+    pub fn configure(&self, options: &ClusterOptions) -> Result<()> {
+        let text = configuration(self.lab.filesystem(), options);
+        self.lab.on_both(|node| node.write_file("/etc/standin/r0.yaml", &text, 0o644))?;
+        Ok(())
+    }
+
+    /// Runs `standin ARGUMENTS` on a node; any exit code is fine.
+    pub fn standin(&self, node: &Node, arguments: &str) -> Result<Output> {
+        node.run_with_deadline(&format!("standin {arguments}"), PATIENCE)
+    }
+
+    /// The same, and it must exit with this code.
+    pub fn expect(&self, node: &Node, arguments: &str, code: i32) -> Result<Output> {
+        let output = self.standin(node, arguments)?;
+        ensure!(
+            output.code == code,
+            "standin {arguments} on {}: expected exit code {code}: {output}",
+            node.name()
+        );
+        Ok(output)
+    }
+
+    /// The journal of a node, a value per entry.
+    pub fn journal(&self, node: &Node) -> Result<Vec<Value>> {
+        let text = node.run_ok("cat /var/lib/standin/r0.journal 2> /dev/null || true")?;
+        text.lines().map(|line| serde_json::from_str(line).context("a line of the journal")).collect()
+    }
+
+    /// Forgets the journals of both nodes.
+    pub fn forget(&self) -> Result<()> {
+        self.lab.on_both(|node| node.run_ok("rm -f /var/lib/standin/r0.journal"))?;
+        Ok(())
+    }
+}
+
+/// A binary of this workspace, built beside the program that runs now.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!("there is no {name} beside {}; build it: cargo build --release --bins", program.display())
+        })
+}
+
+fn configuration(filesystem: Filesystem, options: &ClusterOptions) -> String {
+    let mysqld = match options.mysqld {
+        Mysqld::Unit => "unit: mariadb.service",
+        Mysqld::Command => "command: [/usr/sbin/mariadbd, --user=mysql]",
+    };
+    let mut text = format!(
+        "\
+nodes:
+  node1: {{address: 10.77.0.1, replication_address: 10.77.1.1}}
+  node2: {{address: 10.77.0.2, replication_address: 10.77.1.2}}
+vip:
+  address: 10.77.0.100/24
+  interface: eth0
+drbd:
+  resource: r0
+mount:
+  device: /dev/drbd0
+  directory: /var/lib/mysql
+  type: {}
+mysqld:
+  {mysqld}
+  socket: /run/mysqld/mysqld.sock
+  error_log: /var/log/mysql/error.log
+  credentials: /etc/standin/r0.cnf
+",
+        filesystem.name()
+    );
+    if !options.limits.is_empty() {
+        text += "limits:\n";
+    }
+    for limit in &options.limits {
+        text += &format!("  {limit}\n");
+    }
+    for line in &options.more {
+        text += line;
+        text.push('\n');
+    }
+    text
+}

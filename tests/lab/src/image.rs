@@ -1,0 +1,78 @@
+//! What the nodes boot: built by `tests/lab/build-image`, kept under `target/lab`, never written to afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The file system of the replicated disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Filesystem {
+    /// ext4
+    #[default]
+    Ext4,
+    /// XFS
+    Xfs,
+}
+
+impl Filesystem {
+    /// As `mount -t` wants it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Filesystem::Ext4 => "ext4",
+            Filesystem::Xfs => "xfs",
+        }
+    }
+}
+
+/// A built image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    directory: PathBuf,
+}
+
+impl Image {
+    /// The root file system of both nodes; each writes to a file of its own that lies above it.
+    pub fn root(&self) -> PathBuf {
+        self.directory.join("root.img")
+    }
+
+    /// The replicated disk as each node gets it: in sync, with MariaDB's data directory, its users and the empty table.
+    pub fn golden(&self, filesystem: Filesystem) -> PathBuf {
+        self.directory.join(format!("golden-{}.img", filesystem.name()))
+    }
+
+    /// The key that root of both nodes accepts.
+    pub fn key(&self) -> PathBuf {
+        self.directory.join("key")
+    }
+}
+
+/// Where everything of the lab is kept: `lab` in cargo's target directory.
+pub(crate) fn directory() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workspace = workspace.canonicalize().unwrap_or(workspace);
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => workspace.join(target).join("lab"),
+        None => workspace.join("target/lab"),
+    }
+}
+
+/// Makes sure that the image and the golden disks are there; at the first time that takes a minute.
+pub fn image() -> Result<Image> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build-image");
+    let output = Command::new(&script)
+        .arg(directory())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{} does not run", script.display()))?;
+    if !output.status.success() {
+        bail!("{} ended with {}; what it said above tells why", script.display(), output.status);
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let last = printed.lines().last().unwrap_or_default();
+    let directory = PathBuf::from(last);
+    ensure!(directory.is_absolute(), "{} printed {last:?} where a directory was due", script.display());
+    Ok(Image { directory })
+}
