@@ -199,6 +199,23 @@ fn a_data_directory_behind_a_link_is_the_same() {
 
 #[test]
 #[ignore = "needs mariadbd"]
+fn an_interrupted_stop_kills_nothing() {
+    let server = Server::installed();
+    server.start(LONG).unwrap();
+    server.signal(Signal::SIGSTOP);
+    let attempt = server.attempt(LONG);
+    attempt.cancel();
+    let failure = mysqld::stop(&server.control(), &server.datadir(), None, true, &attempt).unwrap_err();
+    assert!(failure.seen.contains("interrupted"), "{failure}");
+    assert_eq!(server.pids().len(), 1);
+    // The shutdown that was asked for comes all the same.
+    server.signal(Signal::SIGCONT);
+    assert_eq!(server.stop(LONG, false).unwrap().note, None);
+    assert!(server.pids().is_empty());
+}
+
+#[test]
+#[ignore = "needs mariadbd"]
 fn a_slow_recovery_outlives_its_limit_while_it_moves() {
     let server = Server::installed();
     server.start(LONG).unwrap();

@@ -288,7 +288,11 @@ impl Start<'_> {
     }
 
     fn stuck(&mut self) -> Failure {
-        let limit = self.attempt.limit().as_secs_f64();
+        let waited = if self.attempt.is_cancelled() {
+            "; the wait for it was interrupted".to_owned()
+        } else {
+            format!(" and has not moved for {:.1} s", self.attempt.limit().as_secs_f64())
+        };
         let process = match self.server.as_ref().map(|server| (server.pid(), server.sample())) {
             Some((pid, Some(sample))) => format!("mysqld (process {pid}) {}", sample.describe()),
             Some((pid, None)) => format!("mysqld (process {pid}) has ended"),
@@ -304,10 +308,7 @@ impl Start<'_> {
             ""
         };
         Failure::timed_out(
-            format!(
-                "{process} and has not moved for {limit:.1} s; {socket}{said}{}",
-                self.watch.error_lines()
-            ),
+            format!("{process}{waited}; {socket}{said}{}", self.watch.error_lines()),
             "a server that does not move will not begin to serve by itself",
             self.advice(),
         )
