@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod server;
+mod unit;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use standin::audit::{Engine, offline};
 use standin::failure::FailureKind;
@@ -24,7 +24,7 @@ use standin::node::{Change, mysqld, processes};
 use standin::observation::MysqldAnswer;
 use standin::plan::MysqldControl;
 
-use server::{LONG, Server, device_of};
+use server::{LONG, Server, device_of, own_mounts};
 
 #[test]
 #[ignore = "needs mariadbd"]
@@ -166,9 +166,7 @@ fn a_wrong_option_fails_at_once() {
 #[test]
 #[ignore = "needs mariadbd and root"]
 fn a_server_under_the_mount_point_is_refused_and_left_alone() {
-    // The mounts are this thread's own, and those of what it starts.
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    own_mounts();
     let server = Server::installed();
     server.start(LONG).unwrap();
     let pids = server.pids();

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use standin::config::{MountConfig, MysqldConfig};
@@ -215,4 +217,10 @@ pub(crate) fn device_of(path: &Path) -> PathBuf {
     let uevent = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).unwrap_or_default();
     let name = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME=")).unwrap_or("null");
     Path::new("/dev").join(name)
+}
+
+/// From here on the mounts are this thread's own, and those of what it starts.
+pub(crate) fn own_mounts() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
