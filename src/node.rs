@@ -139,6 +139,11 @@ impl Attempt {
         *self.deadline.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
     }
 
+    /// Whether it was ended before its time.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     /// Reports progress.
     pub fn report(&self, line: &str) {
         self.progress.report(line);

@@ -39,7 +39,7 @@ pub fn observe(config: &MysqldConfig, mount: &MountConfig) -> Fact<Mysqld> {
 }
 
 fn look(config: &MysqldConfig, mount: &MountConfig) -> Result<Mysqld, String> {
-    let servers = datadir::Datadir::look(&config.datadir).servers()?;
+    let servers = datadir::Datadir::look(&config.datadir, &config.control).servers()?;
     let mut processes = Vec::new();
     for server in &servers {
         processes.push(MysqldProcess {

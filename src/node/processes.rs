@@ -76,6 +76,7 @@ pub fn is_mysqld_safe(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

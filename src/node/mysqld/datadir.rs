@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 
 use super::activity;
 use crate::node::processes::{self, Process};
+use crate::plan::MysqldControl;
 
 /// For a look at a path; only a disk that does not answer needs longer.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
@@ -32,6 +33,7 @@ type Identity = (u64, u64);
 /// A data directory as it is reachable now.
 pub(super) struct Datadir {
     path: PathBuf,
+    arguments: Option<Vec<String>>,
     resolved: PathBuf,
     identity: Option<Identity>,
 }
@@ -48,14 +50,21 @@ pub(super) struct Server {
 }
 
 impl Datadir {
-    pub(super) fn look(path: &Path) -> Self {
+    /// The control's command line is how a server is known in the moments before it has changed its directory: one that
+    /// an earlier run started just before it was killed.
+    pub(super) fn look(path: &Path, control: &MysqldControl) -> Self {
+        let arguments = match control {
+            MysqldControl::Command(command) => Some(command.iter().skip(1).cloned().collect()),
+            MysqldControl::Unit(_) => None,
+        };
         let owned = path.to_path_buf();
         let seen = within(LOOK_LIMIT, move || {
             let resolved = fs::canonicalize(&owned).ok();
             (resolved, identity(&owned))
         });
         let (resolved, identity) = seen.unwrap_or_default();
-        Self { path: path.to_path_buf(), resolved: resolved.unwrap_or_else(|| path.to_path_buf()), identity }
+        let resolved = resolved.unwrap_or_else(|| path.to_path_buf());
+        Self { path: path.to_path_buf(), arguments, resolved, identity }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -79,7 +88,8 @@ impl Datadir {
         let theirs = within(LOOK_LIMIT, move || identity(Path::new(&format!("/proc/{pid}/cwd")))).flatten();
         let same_identity = theirs.is_some() && theirs == self.identity;
         let same_text = [&self.path, &self.resolved].into_iter().any(|path| path == without_deleted(cwd));
-        if !same_identity {
+        let just_started = cwd == Path::new("/") && self.has_our_arguments(pid);
+        if !same_identity && !just_started {
             // A container has paths of its own: the same text means nothing there.
             let root = identity(Path::new(&format!("/proc/{pid}/root")));
             if !same_text || (root.is_some() && root != own_root) {
@@ -88,9 +98,19 @@ impl Datadir {
         }
         let start_time = activity::sample(pid)?.start_time;
         // When either side could not be looked at, the text decides.
-        let unknown = theirs.is_none() || self.identity.is_none();
+        let unknown = theirs.is_none() || self.identity.is_none() || just_started;
         let device = theirs.map(|(device, _)| device).or_else(|| device_by_mountinfo(pid, cwd));
         Some(Server { process, same_directory: same_identity || unknown, device, start_time })
+    }
+
+    fn has_our_arguments(&self, pid: i32) -> bool {
+        let Some(ours) = self.arguments.as_ref().filter(|arguments| !arguments.is_empty()) else {
+            return false;
+        };
+        let theirs = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        // Every argument ends with a NUL byte.
+        let theirs = theirs.strip_suffix(&[0]).unwrap_or(&theirs);
+        theirs.split(|byte| *byte == 0).skip(1).eq(ours.iter().map(String::as_bytes))
     }
 }
 

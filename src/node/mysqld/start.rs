@@ -1,10 +1,13 @@
 //! Starts a server, or follows one that starts already, until it shakes hands.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::datadir::{Datadir, Server};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use super::datadir::{Datadir, Server, within};
 use super::handshake;
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -29,6 +32,9 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 /// Then it is asked this often at most.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// For the first look at a data directory, whose file system was mounted just before.
+const DISK_LIMIT: Duration = Duration::from_secs(5);
+
 /// For one call of systemctl.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -41,7 +47,8 @@ const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(10);
 /// - The socket must be served by a process on `datadir`, by what the kernel says of the listening end.
 ///
 /// # Errors
-/// `Refused` when a server has the directory's path but sits on another file system; `Failed` as soon as the server ends,
+/// `Refused` when a server has the directory's path but sits on another file system, or when the directory is missing,
+/// empty or read-only; `Failed` as soon as the server ends,
 /// with the errors of its log; `TimedOut` when it stopped moving. What was started then still runs:
 /// [`stop`](super::stop) is the undo.
 pub fn start(
@@ -51,7 +58,7 @@ pub fn start(
     error_log: Option<&Path>,
     attempt: &Attempt,
 ) -> Result<Applied, Failure> {
-    let datadir = Datadir::look(datadir);
+    let datadir = Datadir::look(datadir, control);
     let running = servers(&datadir)?;
     if let Some(foreign) = running.iter().find(|server| !server.same_directory) {
         return Err(Failure::refused(
@@ -114,6 +121,7 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn begin(&mut self) -> Result<(), Failure> {
+        usable(self.datadir.path(), self.attempt.remaining().min(DISK_LIMIT))?;
         self.watch = Watch::new(self.attempt, self.error_log);
         match self.control {
             MysqldControl::Unit(unit) => {
@@ -280,7 +288,11 @@ impl Start<'_> {
     }
 
     fn stuck(&mut self) -> Failure {
-        let limit = self.attempt.limit().as_secs_f64();
+        let waited = if self.attempt.is_cancelled() {
+            "; the wait for it was interrupted".to_owned()
+        } else {
+            format!(" and has not moved for {:.1} s", self.attempt.limit().as_secs_f64())
+        };
         let process = match self.server.as_ref().map(|server| (server.pid(), server.sample())) {
             Some((pid, Some(sample))) => format!("mysqld (process {pid}) {}", sample.describe()),
             Some((pid, None)) => format!("mysqld (process {pid}) has ended"),
@@ -296,10 +308,7 @@ impl Start<'_> {
             ""
         };
         Failure::timed_out(
-            format!(
-                "{process} and has not moved for {limit:.1} s; {socket}{said}{}",
-                self.watch.error_lines()
-            ),
+            format!("{process}{waited}; {socket}{said}{}", self.watch.error_lines()),
             "a server that does not move will not begin to serve by itself",
             self.advice(),
         )
@@ -326,6 +335,46 @@ impl Start<'_> {
             String::new()
         };
         format!("{hint}{log}")
+    }
+}
+
+/// Whether a server may be started on it. Some units initialize an empty data directory before they start the server,
+/// which on an unmounted one would make a second, empty database.
+fn usable(datadir: &Path, limit: Duration) -> Result<(), Failure> {
+    let shown = datadir.display();
+    let refused = |seen: String, next: String| {
+        Failure::refused(
+            seen,
+            "the server would fail, or begin an empty database in the place of the data",
+            next,
+        )
+    };
+    let owned = datadir.to_path_buf();
+    let looked = within(limit, move || {
+        let has_files =
+            fs::read_dir(&owned)?.filter_map(Result::ok).any(|entry| entry.file_name() != "lost+found");
+        let read_only = statvfs(&owned).is_ok_and(|state| state.flags().contains(FsFlags::ST_RDONLY));
+        std::io::Result::Ok((has_files, read_only))
+    });
+    match looked {
+        Some(Ok((true, false))) => Ok(()),
+        Some(Ok((false, _))) => Err(refused(
+            format!("the data directory {shown} is empty"),
+            format!("check that the data file system is mounted: findmnt --target {shown}"),
+        )),
+        Some(Ok((true, true))) => Err(refused(
+            format!("the data directory {shown} is on a read-only file system"),
+            format!("see dmesg for why, and: findmnt --target {shown}"),
+        )),
+        Some(Err(error)) => Err(refused(
+            format!("the data directory {shown} can't be read: {error}"),
+            format!("check that the data file system is mounted: findmnt --target {shown}"),
+        )),
+        None => Err(Failure::timed_out(
+            format!("the data directory {shown} can't be looked at: its disk did not answer for {limit:.1?}"),
+            "a server would hang on that disk as well",
+            "see dmesg and drbdadm status",
+        )),
     }
 }
 

@@ -32,6 +32,7 @@ const KILL_RESERVE: Duration = Duration::from_secs(5);
 /// - SIGKILL only with `kill_at_deadline`: shortly before the deadline, or after 2 s when the process is stopped by a
 ///   signal and so can't act on SIGTERM. mysqld_safe goes first, because it would start a killed server again. InnoDB
 ///   loses nothing that was committed.
+/// - When the attempt is cancelled, nothing is killed: the server goes on shutting down.
 /// - A server that has the same path but sits on another file system is not touched, and named in a warning.
 ///
 /// # Errors
@@ -45,7 +46,7 @@ pub fn stop(
 ) -> Result<Applied, Failure> {
     let mut stop = Stop {
         control,
-        datadir: Datadir::look(datadir),
+        datadir: Datadir::look(datadir, control),
         kill_at_deadline,
         attempt,
         watch: Watch::new(attempt, error_log),
@@ -202,7 +203,9 @@ impl Stop<'_> {
                 return Ok(());
             }
             let left = self.attempt.remaining();
-            if self.kill_at_deadline && !self.killed && left <= reserve {
+            // Whoever interrupts a shutdown wants to wait no longer, and has not asked for a kill.
+            let interrupted = self.attempt.is_cancelled();
+            if self.kill_at_deadline && !self.killed && !interrupted && left <= reserve {
                 self.kill(servers, "it does not shut down in time")?;
             }
             if left.is_zero() {
@@ -239,6 +242,11 @@ impl Stop<'_> {
             .collect();
         let pids = servers.iter().map(|server| server.pid().to_string()).collect::<Vec<_>>().join(" ");
         let how = if self.killed { " although it was killed" } else { "" };
+        let waited = if self.attempt.is_cancelled() {
+            "the wait for it was interrupted".to_owned()
+        } else {
+            format!("it has not moved for {:.1} s", self.attempt.limit().as_secs_f64())
+        };
         let next = match (self.killed, self.control) {
             (true, _) => {
                 "a killed process that stays waits for its disk: see dmesg, and drbdadm status".to_owned()
@@ -252,9 +260,8 @@ impl Stop<'_> {
         };
         Failure::timed_out(
             format!(
-                "mysqld on {} {what}{how} and has not moved for {:.1} s ({}){}",
+                "mysqld on {} {what}{how}; {waited} ({}){}",
                 self.datadir.path().display(),
-                self.attempt.limit().as_secs_f64(),
                 states.join(", "),
                 self.watch.error_lines()
             ),

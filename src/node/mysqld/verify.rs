@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, OptsBuilder, Value};
+use mysql::{Conn, DriverError, Error, OptsBuilder, Value};
 
 use super::handshake;
 use crate::failure::Failure;
@@ -13,9 +13,12 @@ use crate::node::credentials::{self, Credentials};
 use crate::node::{Applied, Attempt};
 use crate::observation::MysqldAnswer;
 
-const ER_CON_COUNT: u16 = 1040;
-const ER_ACCESS_DENIED: u16 = 1045;
-const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
+/// ER_CON_COUNT_ERROR, ER_HOST_IS_BLOCKED, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED.
+const FULL: [u16; 4] = [1040, 1129, 1203, 1226];
+
+/// ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
+/// ER_SECURE_TRANSPORT_REQUIRED: the account is at fault, not the server.
+const DENIED: [u16; 4] = [1045, 1130, 1698, 3159];
 
 /// Set so that the library need not ask for it, in bytes.
 const MAX_PACKET: usize = 1024 * 1024;
@@ -47,18 +50,19 @@ pub fn verify(
     let account = credentials::read(file)?;
     match query(vip, port, &account, limit(attempt)) {
         Ok((actual, host)) => compare(vip, read_only, &actual, &host),
-        Err(Error::MySqlError(error)) if error.code == ER_ACCESS_DENIED => {
-            Ok(Applied::done().warning(format!(
-                "{vip}:{port} answers, but denies the account in {}; read_only was not checked",
-                file.display()
-            )))
+        Err(Error::MySqlError(error)) if DENIED.contains(&error.code) => Ok(Applied::done().warning(format!(
+            "{vip}:{port} answers, but denies the account in {} (error {}); read_only was not checked",
+            file.display(),
+            error.code
+        ))),
+        Err(Error::MySqlError(error)) if FULL.contains(&error.code) => {
+            Ok(Applied::done().warning(format!("{vip}:{port} answers that it is full; read_only was not checked")))
         }
-        Err(Error::MySqlError(error))
-            if [ER_CON_COUNT, ER_TOO_MANY_USER_CONNECTIONS].contains(&error.code) =>
-        {
-            Ok(Applied::done()
-                .warning(format!("{vip}:{port} answers that it is full; read_only was not checked")))
-        }
+        Err(Error::DriverError(DriverError::UnknownAuthPlugin(plugin))) => Ok(Applied::done().warning(format!(
+            "{vip}:{port} answers, but wants the account in {} to log in by {plugin}, which standin can't; read_only \
+             was not checked",
+            file.display()
+        ))),
         Err(error) => Err(unreachable(vip, port, &error.to_string())),
     }
 }
