@@ -57,11 +57,7 @@ pub struct Report {
 impl Report {
     /// The outages that lasted longer.
     pub fn outages_longer_than(&self, limit: Duration) -> Vec<Outage> {
-        self.outages
-            .iter()
-            .filter(|outage| outage.duration() > limit)
-            .copied()
-            .collect()
+        self.outages.iter().filter(|outage| outage.duration() > limit).copied().collect()
     }
 
     /// The latest outage.
@@ -74,19 +70,12 @@ impl Report {
         let present = lab.network().enter(|| {
             wait_until("the rows, through the virtual address", FIRST_ROW, || {
                 let patient = options(VIP, Credentials::CLIENT).read_timeout(Some(FIRST_ROW));
-                let rows: HashSet<i64> = Conn::new(patient)?
-                    .query("SELECT id FROM lab.rows")?
-                    .into_iter()
-                    .collect();
+                let rows: HashSet<i64> =
+                    Conn::new(patient)?.query("SELECT id FROM lab.rows")?.into_iter().collect();
                 Ok(Some(rows))
             })
         })?;
-        Ok(self
-            .acknowledged
-            .iter()
-            .map(|(id, _)| *id)
-            .filter(|id| !present.contains(id))
-            .collect())
+        Ok(self.acknowledged.iter().map(|(id, _)| *id).filter(|id| !present.contains(id)).collect())
     }
 }
 
@@ -119,10 +108,7 @@ impl Client {
         let thread = thread::Builder::new()
             .name("client".to_owned())
             .spawn(move || network.enter(|| write_rows(&for_thread)))?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// What it saw until now.
@@ -151,12 +137,7 @@ impl Client {
         })
     }
 
-    fn wait<T>(
-        &self,
-        deadline: Duration,
-        what: &str,
-        condition: impl Fn(&Report) -> Option<T>,
-    ) -> Result<T> {
+    fn wait<T>(&self, deadline: Duration, what: &str, condition: impl Fn(&Report) -> Option<T>) -> Result<T> {
         let end = Instant::now() + deadline;
         let mut report = self.shared.report();
         loop {
@@ -166,15 +147,10 @@ impl Client {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let last = report.last_error.as_deref().unwrap_or("no error");
-                bail!(
-                    "the client waited {deadline:?} for {what}, in vain; its last error was: {last}"
-                );
+                bail!("the client waited {deadline:?} for {what}, in vain; its last error was: {last}");
             }
-            (report, _) = self
-                .shared
-                .written
-                .wait_timeout(report, left)
-                .unwrap_or_else(PoisonError::into_inner);
+            (report, _) =
+                self.shared.written.wait_timeout(report, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -182,9 +158,7 @@ impl Client {
     pub fn stop(mut self) -> Result<Report> {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread
-                .join()
-                .map_err(|_| anyhow!("the client panicked"))??;
+            thread.join().map_err(|_| anyhow!("the client panicked"))??;
         }
         let report = self.report();
         let mut times = report.acknowledged.windows(2);
@@ -216,11 +190,7 @@ fn write_rows(shared: &Shared) -> Result<()> {
                 if result.is_ok() {
                     let now = Instant::now();
                     report.acknowledged.push((id, now));
-                    if let Some(outage) = report
-                        .outages
-                        .last_mut()
-                        .filter(|outage| outage.end.is_none())
-                    {
+                    if let Some(outage) = report.outages.last_mut().filter(|outage| outage.end.is_none()) {
                         outage.end = Some(now);
                     }
                     shared.written.notify_all();
@@ -234,17 +204,9 @@ fn write_rows(shared: &Shared) -> Result<()> {
             connection = None;
             let mut report = shared.report();
             report.last_error = Some(error.to_string());
-            if report
-                .outages
-                .last()
-                .is_none_or(|outage| outage.end.is_some())
-            {
+            if report.outages.last().is_none_or(|outage| outage.end.is_some()) {
                 let last_acknowledged = report.acknowledged.last().map(|(_, at)| *at);
-                report.outages.push(Outage {
-                    last_acknowledged,
-                    first_failure: Instant::now(),
-                    end: None,
-                });
+                report.outages.push(Outage { last_acknowledged, first_failure: Instant::now(), end: None });
             }
             drop(report);
             thread::sleep(RETRY);
@@ -254,8 +216,5 @@ fn write_rows(shared: &Shared) -> Result<()> {
 }
 
 fn write_row(connection: &mut Conn, id: i64) -> mysql::Result<()> {
-    connection.exec_drop(
-        "INSERT INTO lab.rows (id, payload) VALUES (?, ?)",
-        (id, PAYLOAD),
-    )
+    connection.exec_drop("INSERT INTO lab.rows (id, payload) VALUES (?, ?)", (id, PAYLOAD))
 }

@@ -34,15 +34,9 @@ pub struct Credentials {
 
 impl Credentials {
     /// Checks health; also in `/etc/standin/r0.cnf` of both nodes.
-    pub const HEALTH: Self = Self {
-        user: "standin",
-        password: "lab-health",
-    };
+    pub const HEALTH: Self = Self { user: "standin", password: "lab-health" };
     /// Writes the rows.
-    pub const CLIENT: Self = Self {
-        user: "client",
-        password: "lab-client",
-    };
+    pub const CLIENT: Self = Self { user: "client", password: "lab-client" };
 }
 
 /// Options for a connection; it must be opened in the lab's network namespace.
@@ -61,10 +55,7 @@ pub(crate) fn options(address: Ipv4Addr, credentials: Credentials) -> OptsBuilde
 
 /// Whether a server greets whoever connects.
 fn greets(network: &NetworkNamespace, address: Ipv4Addr) -> Result<bool> {
-    let mut stream = network.connect(
-        SocketAddr::from((address, PORT)),
-        Duration::from_millis(250),
-    )?;
+    let mut stream = network.connect(SocketAddr::from((address, PORT)), Duration::from_millis(250))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     Ok(stream.read(&mut [0; 5])? > 0)
 }
@@ -90,15 +81,10 @@ impl Node {
             let died = !self.run("pidof mariadbd")?.success();
             if died || start.elapsed() > READY {
                 let log = self.run("tail -n 20 /var/log/mysql/error.log")?.stdout;
-                let how = if died {
-                    "has ended"
-                } else {
-                    "does not get ready"
-                };
-                return Err(error.context(format!(
-                    "MariaDB on {} {how}. The end of its log:\n{log}",
-                    self.name()
-                )));
+                let how = if died { "has ended" } else { "does not get ready" };
+                return Err(
+                    error.context(format!("MariaDB on {} {how}. The end of its log:\n{log}", self.name()))
+                );
             }
         }
         Ok(())
@@ -147,10 +133,7 @@ impl Lab {
             let mut last = String::new();
             wait_until("DRBD to be in sync", IN_SYNC, || {
                 last = node.drbd()?;
-                Ok(
-                    (last.contains("cs:Connected") && last.contains("ds:UpToDate/UpToDate"))
-                        .then_some(()),
-                )
+                Ok((last.contains("cs:Connected") && last.contains("ds:UpToDate/UpToDate")).then_some(()))
             })
             .with_context(|| format!("{} saw at last: {last}", node.name()))?;
         }
@@ -160,10 +143,7 @@ impl Lab {
     /// Takes over on `node` with the bare commands of `floor.sh`, the other one being without power. Returns the time
     /// from the start of the script to the next row that the client was given an acknowledgement for.
     pub fn floor_takeover(&self, node: &Node, client: &Client) -> Result<Duration> {
-        ensure!(
-            !self.peer(node).is_on(),
-            "the floor is for a node whose peer has no power"
-        );
+        ensure!(!self.peer(node).is_on(), "the floor is for a node whose peer has no power");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("floor.sh");
         node.copy_in(script, "/root/floor.sh", 0o755)?;
         let local = Network::Replication.address(node.number());

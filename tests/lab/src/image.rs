@@ -39,8 +39,7 @@ impl Image {
 
     /// The replicated disk as each node gets it: in sync, with MariaDB's data directory, its users and the empty table.
     pub fn golden(&self, filesystem: Filesystem) -> PathBuf {
-        self.directory
-            .join(format!("golden-{}.img", filesystem.name()))
+        self.directory.join(format!("golden-{}.img", filesystem.name()))
     }
 
     /// The key that root of both nodes accepts.
@@ -69,19 +68,11 @@ pub fn image() -> Result<Image> {
         .output()
         .with_context(|| format!("{} does not run", script.display()))?;
     if !output.status.success() {
-        bail!(
-            "{} ended with {}; what it said above tells why",
-            script.display(),
-            output.status
-        );
+        bail!("{} ended with {}; what it said above tells why", script.display(), output.status);
     }
     let printed = String::from_utf8_lossy(&output.stdout);
     let last = printed.lines().last().unwrap_or_default();
     let directory = PathBuf::from(last);
-    ensure!(
-        directory.is_absolute(),
-        "{} printed {last:?} where a directory was due",
-        script.display()
-    );
+    ensure!(directory.is_absolute(), "{} printed {last:?} where a directory was due", script.display());
     Ok(Image { directory })
 }

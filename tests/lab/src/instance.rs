@@ -41,18 +41,9 @@ struct Process {
 
 impl Instance {
     pub(crate) fn start(machine: &Machine<'_>) -> Result<Self> {
-        let Machine {
-            run,
-            root,
-            supervisor,
-            node,
-            memory_megabytes,
-            words,
-        } = *machine;
-        let console = File::options()
-            .create(true)
-            .append(true)
-            .open(run.join(format!("node{node}.console")))?;
+        let Machine { run, root, supervisor, node, memory_megabytes, words } = *machine;
+        let console =
+            File::options().create(true).append(true).open(run.join(format!("node{node}.console")))?;
         let mut command = Command::new("setsid");
         command
             .arg("nsenter")
@@ -62,19 +53,13 @@ impl Instance {
             .arg(format!("--wd={}", run.display()))
             .arg("linux.uml")
             // The paths are relative where a socket's name must be short.
-            .args([
-                format!("umid=node{node}"),
-                "uml_dir=uml/".to_owned(),
-                format!("mem={memory_megabytes}M"),
-            ])
+            .args([format!("umid=node{node}"), "uml_dir=uml/".to_owned(), format!("mem={memory_megabytes}M")])
             .arg(format!("ubda=node{node}.root,{}", root.display()))
             .arg(format!("ubdb=node{node}.disk"))
             .args(["root=/dev/ubda", "rw", "con0=null,fd:1", "con=null"]);
         for (number, network) in ["clients", "replication", "service"].iter().enumerate() {
             let hardware = format!("52:54:00:77:{number:02x}:{node:02x}");
-            command.arg(format!(
-                "vec{number}:transport=tap,ifname={network}{node},depth=128,mac={hardware}"
-            ));
+            command.arg(format!("vec{number}:transport=tap,ifname={network}{node},depth=128,mac={hardware}"));
         }
         let mut child = command
             .args(["net.ifnames=0", "selinux=0", "apparmor=0", "audit=0"])
@@ -88,14 +73,9 @@ impl Instance {
             .context("setsid does not run")?;
         let leader = child.id();
         let kernel = wait_until("a kernel to start", END, || {
-            let kernel = processes()?
-                .into_iter()
-                .find(|process| process.parent == leader)
-                .map(|kernel| kernel.pid);
-            ensure!(
-                kernel.is_some() || matches!(child.try_wait(), Ok(None)),
-                "linux.uml has ended at once"
-            );
+            let kernel =
+                processes()?.into_iter().find(|process| process.parent == leader).map(|kernel| kernel.pid);
+            ensure!(kernel.is_some() || matches!(child.try_wait(), Ok(None)), "linux.uml has ended at once");
             Ok(kernel)
         })?;
         Ok(Self { child, kernel })
@@ -107,10 +87,7 @@ impl Instance {
 
     fn members(&self) -> Result<Vec<Process>> {
         let sessions = [self.child.id(), self.kernel.cast_unsigned()];
-        Ok(processes()?
-            .into_iter()
-            .filter(|process| sessions.contains(&process.session))
-            .collect())
+        Ok(processes()?.into_iter().filter(|process| sessions.contains(&process.session)).collect())
     }
 
     /// Kills every process of the instance at once, and returns when they are gone.
@@ -119,8 +96,7 @@ impl Instance {
             let members = self.members()?;
             // The kernel first: nothing of the node runs on without it.
             let leader = self.child.id();
-            let (kernel, rest): (Vec<_>, Vec<_>) =
-                members.iter().partition(|member| member.parent == leader);
+            let (kernel, rest): (Vec<_>, Vec<_>) = members.iter().partition(|member| member.parent == leader);
             for member in kernel.into_iter().chain(rest) {
                 let _ = kill(Pid::from_raw(member.pid), Signal::SIGKILL);
             }
@@ -133,25 +109,16 @@ impl Instance {
 
     /// Waits for the node to switch itself off.
     pub(crate) fn wait(&mut self, deadline: Duration) -> Result<()> {
-        wait_until("the node to switch itself off", deadline, || {
-            Ok(self.child.try_wait()?)
-        })?;
+        wait_until("the node to switch itself off", deadline, || Ok(self.child.try_wait()?))?;
         Ok(())
     }
 
     /// Stops or continues the kernel alone: with its traced children stopped too it would not come back.
     pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
-        let signal = if frozen {
-            Signal::SIGSTOP
-        } else {
-            Signal::SIGCONT
-        };
+        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
         kill(Pid::from_raw(self.kernel), signal).context("the node's kernel does not run")?;
         wait_until("the node's kernel to stop or go on", END, || {
-            let kernel = self
-                .members()?
-                .into_iter()
-                .find(|member| member.pid == self.kernel);
+            let kernel = self.members()?.into_iter().find(|member| member.pid == self.kernel);
             let kernel = kernel.ok_or_else(|| anyhow!("the node's kernel has ended"))?;
             Ok(((kernel.state == 'T') == frozen).then_some(()))
         })
@@ -179,12 +146,7 @@ fn processes() -> Result<Vec<Process>> {
             && state != "Z"
         {
             let state = state.chars().next().unwrap_or('?');
-            found.push(Process {
-                pid,
-                parent: parent.parse()?,
-                session: session.parse()?,
-                state,
-            });
+            found.push(Process { pid, parent: parent.parse()?, session: session.parse()?, state });
         }
     }
     Ok(found)

@@ -63,6 +63,12 @@ pub struct Lab {
     keep: bool,
 }
 
+/// Starts a lab and runs a test in it. When the test fails, the logs of the nodes are kept.
+pub fn with_lab(options: LabOptions, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let lab = Lab::start(options)?;
+    test(&lab).map_err(|error| lab.with_logs(error))
+}
+
 impl Lab {
     /// Starts a lab with fresh disks, after having built what is missing for it; both nodes are in sync then.
     pub fn start(options: LabOptions) -> Result<Self> {
@@ -81,41 +87,38 @@ impl Lab {
             filesystem: options.filesystem,
         });
         let node = |number| Node::new(number, network.clone(), settings.clone());
-        let lab = Self {
-            nodes: [node(1), node(2)],
-            network,
-            settings,
-            supervisor,
-            keep: options.keep,
-        };
+        let lab = Self { nodes: [node(1), node(2)], network, settings, supervisor, keep: options.keep };
         for node in &lab.nodes {
             disks::copy_golden(node)?;
         }
         if options.boot {
-            lab.boot()?;
-            if !lab.settings.words.iter().any(|word| word == "lab.drbd=no") {
-                lab.wait_in_sync()?;
-            }
+            lab.boot().map_err(|error| lab.with_logs(error))?;
         }
         Ok(lab)
     }
 
-    /// Boots both nodes at once.
+    fn with_logs(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.save_logs() {
+            Ok(logs) => error.context(format!("failed; the logs of the nodes are in {}", logs.display())),
+            Err(second) => error.context(format!("failed, and so did keeping the nodes' logs: {second:#}")),
+        }
+    }
+
+    /// Boots both nodes at once, and waits until they are in sync (if they bring DRBD up at boot).
     pub fn boot(&self) -> Result<()> {
         for node in &self.nodes {
             node.switch_on(&[])?;
         }
-        self.nodes.iter().try_for_each(Node::wait_until_up)
+        self.nodes.iter().try_for_each(Node::wait_until_up)?;
+        if !self.settings.words.iter().any(|word| word == "lab.drbd=no") {
+            self.wait_in_sync()?;
+        }
+        Ok(())
     }
 
     /// What `lab ssh` calls this lab.
     pub fn id(&self) -> String {
-        self.settings
-            .run
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        self.settings.run.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// The first node.
@@ -137,11 +140,7 @@ impl Lab {
 
     /// The other one of two.
     pub fn peer(&self, node: &Node) -> &Node {
-        if node.number() == 1 {
-            self.node2()
-        } else {
-            self.node1()
-        }
+        if node.number() == 1 { self.node2() } else { self.node1() }
     }
 
     pub(crate) fn network(&self) -> &Arc<NetworkNamespace> {
@@ -153,25 +152,19 @@ impl Lab {
         thread::scope(|scope| {
             let second = scope.spawn(|| work(self.node2()));
             let first = work(self.node1());
-            let second = second
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok([first?, second?])
         })
     }
 
     /// Keeps the nodes from reaching each other over a network. The host still reaches both; see [`Node::unplug`].
     pub fn partition(&self, network: Network) -> Result<()> {
-        self.nodes
-            .iter()
-            .try_for_each(|node| self.network.isolate(network, node.number(), true))
+        self.nodes.iter().try_for_each(|node| self.network.isolate(network, node.number(), true))
     }
 
     /// Undoes [`Lab::partition`] and [`Node::unplug`].
     pub fn heal(&self, network: Network) -> Result<()> {
-        self.nodes
-            .iter()
-            .try_for_each(|node| self.network.plug(network, node.number()))
+        self.nodes.iter().try_for_each(|node| self.network.plug(network, node.number()))
     }
 
     /// Copies the consoles, the journals and MariaDB's logs of this run to `target/lab/logs`, and returns where.
@@ -212,11 +205,7 @@ impl Lab {
     fn end(&mut self) -> Result<()> {
         if thread::panicking() {
             let logs = self.save_logs()?;
-            eprintln!(
-                "lab {}: the logs of the nodes are in {}",
-                self.id(),
-                logs.display()
-            );
+            eprintln!("lab {}: the logs of the nodes are in {}", self.id(), logs.display());
         }
         if self.keep {
             self.supervisor.keep()?;

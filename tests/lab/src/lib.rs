@@ -47,7 +47,7 @@ mod wait;
 pub use client::{Client, Outage, Report};
 pub use database::Credentials;
 pub use image::{Filesystem, Image, image};
-pub use lab::{Lab, LabOptions};
+pub use lab::{Lab, LabOptions, with_lab};
 pub use network::{Network, VIP, VIP_PREFIX};
 pub use node::{Node, Running};
 pub use registry::{Run, find_run, runs};

@@ -85,13 +85,7 @@ fn main() -> Result<()> {
         Verb::Up { filesystem, serve } => up(filesystem.into(), serve),
         Verb::List => {
             for run in runs()? {
-                println!(
-                    "{}  {}  owner {}  {}",
-                    run.id,
-                    run.filesystem,
-                    run.owner,
-                    run.directory.display()
-                );
+                println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());
             }
             Ok(())
         }
@@ -103,17 +97,10 @@ fn main() -> Result<()> {
 
 fn up(filesystem: Filesystem, serve: bool) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let lab = Lab::start(LabOptions {
-        filesystem,
-        ..LabOptions::default()
-    })?;
+    let lab = Lab::start(LabOptions { filesystem, ..LabOptions::default() })?;
     if serve {
         lab.node1().serve()?;
     }
@@ -156,10 +143,7 @@ fn ssh(run: &str, node: &str, command: &[String]) -> Result<()> {
 
 fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
     let start = Instant::now();
-    let lab = Lab::start(LabOptions {
-        filesystem,
-        ..LabOptions::default()
-    })?;
+    let lab = Lab::start(LabOptions { filesystem, ..LabOptions::default() })?;
     println!("lab up after {:.1} s", start.elapsed().as_secs_f64());
     for time in 1..=times {
         if time > 1 {
@@ -186,12 +170,7 @@ fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
             report.unknown.len(),
             lost.len()
         );
-        ensure!(
-            lost.is_empty(),
-            "{} acknowledged rows are gone, {:?} the first",
-            lost.len(),
-            lost.first()
-        );
+        ensure!(lost.is_empty(), "{} acknowledged rows are gone, {:?} the first", lost.len(), lost.first());
     }
     Ok(())
 }

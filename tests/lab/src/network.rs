@@ -63,8 +63,8 @@ pub(crate) struct NetworkNamespace {
 impl NetworkNamespace {
     pub(crate) fn of_process(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/ns/net");
-        let file = File::open(&path)
-            .with_context(|| format!("the lab's network namespace {path} is gone"))?;
+        let file =
+            File::open(&path).with_context(|| format!("the lab's network namespace {path} is gone"))?;
         Ok(Self { file, path })
     }
 
@@ -77,16 +77,13 @@ impl NetworkNamespace {
                     .context("cannot enter the lab's network namespace; the lab needs root")?;
                 work()
             });
-            inside.join().unwrap_or_else(|_| {
-                Err(anyhow!("a thread in the lab's network namespace panicked"))
-            })
+            inside.join().unwrap_or_else(|_| Err(anyhow!("a thread in the lab's network namespace panicked")))
         })
     }
 
     pub(crate) fn connect(&self, address: SocketAddr, timeout: Duration) -> Result<TcpStream> {
         self.enter(|| {
-            let stream =
-                TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))?;
+            let stream = TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))?;
             stream.set_nodelay(true)?;
             Ok(stream)
         })
@@ -99,30 +96,14 @@ impl NetworkNamespace {
     }
 
     pub(crate) fn plug(&self, network: Network, node: u8) -> Result<()> {
-        self.ip(&[
-            "link",
-            "set",
-            "dev",
-            &network.tap(node),
-            "master",
-            network.bridge(),
-        ])?;
+        self.ip(&["link", "set", "dev", &network.tap(node), "master", network.bridge()])?;
         self.isolate(network, node, false)
     }
 
     /// An isolated port reaches the host and every port that is not isolated, here: none.
     pub(crate) fn isolate(&self, network: Network, node: u8, isolated: bool) -> Result<()> {
         let state = if isolated { "on" } else { "off" };
-        self.ip(&[
-            "link",
-            "set",
-            "dev",
-            &network.tap(node),
-            "type",
-            "bridge_slave",
-            "isolated",
-            state,
-        ])
+        self.ip(&["link", "set", "dev", &network.tap(node), "type", "bridge_slave", "isolated", state])
     }
 
     fn ip(&self, arguments: &[&str]) -> Result<()> {

@@ -71,13 +71,8 @@ impl Node {
         {
             bail!("{} is on already", self.name());
         }
-        let words: Vec<&str> = self
-            .settings
-            .words
-            .iter()
-            .map(String::as_str)
-            .chain(words.iter().copied())
-            .collect();
+        let words: Vec<&str> =
+            self.settings.words.iter().map(String::as_str).chain(words.iter().copied()).collect();
         *instance = Some(Instance::start(&Machine {
             run: &self.settings.run,
             root: &self.settings.image.root(),
@@ -97,23 +92,13 @@ impl Node {
             Ok((died || self.remote.answers(Duration::from_millis(200))).then_some(()))
         });
         if died || up.is_err() {
-            let path = self
-                .settings
-                .run
-                .join(format!("node{}.console", self.number));
+            let path = self.settings.run.join(format!("node{}.console", self.number));
             let console = std::fs::read(&path).unwrap_or_default();
             let console = String::from_utf8_lossy(&console);
             let lines: Vec<&str> = console.lines().collect();
             let last = lines[lines.len().saturating_sub(20)..].join("\n");
-            let how = if died {
-                "its kernel has ended"
-            } else {
-                "it does not answer"
-            };
-            bail!(
-                "{} did not boot: {how}. The end of its console:\n{last}",
-                self.name()
-            );
+            let how = if died { "its kernel has ended" } else { "it does not answer" };
+            bail!("{} did not boot: {how}. The end of its console:\n{last}", self.name());
         }
         Ok(())
     }
@@ -127,9 +112,7 @@ impl Node {
     pub fn power_cut(&self) -> Result<()> {
         let instance = self.instance().take();
         if let Some(mut instance) = instance {
-            instance
-                .kill()
-                .with_context(|| format!("cutting the power of {}", self.name()))?;
+            instance.kill().with_context(|| format!("cutting the power of {}", self.name()))?;
         }
         self.remote.hang_up();
         Ok(())
@@ -196,16 +179,8 @@ impl Node {
             setsid sh -c \"echo \\$\\$ > $d/pid; sh $d/command > $d/output 2>&1; echo \\$? > $d/code\" \
             < /dev/null > /dev/null 2>&1 & echo $d";
         let output = self.remote.execute(start, command.as_bytes(), COMMAND)?;
-        ensure!(
-            output.success(),
-            "on {}: cannot start `{command}`: {output}",
-            self.name()
-        );
-        Ok(Running {
-            node: self,
-            command: command.to_owned(),
-            directory: output.stdout.trim().to_owned(),
-        })
+        ensure!(output.success(), "on {}: cannot start `{command}`: {output}", self.name());
+        Ok(Running { node: self, command: command.to_owned(), directory: output.stdout.trim().to_owned() })
     }
 
     /// Writes a file, in one step.
@@ -216,8 +191,7 @@ impl Node {
     /// Copies a file into the node.
     pub fn copy_in(&self, local: impl AsRef<Path>, remote: &str, mode: u32) -> Result<()> {
         let local = local.as_ref();
-        let file = std::fs::File::open(local)
-            .with_context(|| format!("cannot read {}", local.display()))?;
+        let file = std::fs::File::open(local).with_context(|| format!("cannot read {}", local.display()))?;
         self.send_file(remote, file, mode)
     }
 
@@ -227,11 +201,7 @@ impl Node {
              chmod {mode:o} '{remote}.part'; mv '{remote}.part' '{remote}'"
         );
         let output = self.remote.execute(&command, content, COMMAND)?;
-        ensure!(
-            output.success(),
-            "on {}: cannot write {remote}: {output}",
-            self.name()
-        );
+        ensure!(output.success(), "on {}: cannot write {remote}: {output}", self.name());
         Ok(())
     }
 
@@ -252,10 +222,7 @@ impl Node {
     /// Shows a directory of this machine inside the node, read-only, under `/mnt/host`.
     pub fn mount_host(&self, directory: impl AsRef<Path>) -> Result<()> {
         let directory = directory.as_ref().canonicalize()?;
-        self.run_ok(&format!(
-            "mount -t hostfs -o ro,{} none /mnt/host",
-            directory.display()
-        ))?;
+        self.run_ok(&format!("mount -t hostfs -o ro,{} none /mnt/host", directory.display()))?;
         Ok(())
     }
 }
@@ -276,9 +243,7 @@ impl Running<'_> {
 
     /// Its exit code, when it has ended.
     pub fn code(&self) -> Result<Option<i32>> {
-        let text = self
-            .node
-            .run_ok(&format!("cat {}/code 2> /dev/null || true", self.directory))?;
+        let text = self.node.run_ok(&format!("cat {}/code 2> /dev/null || true", self.directory))?;
         Ok(text.trim().parse().ok())
     }
 
@@ -291,8 +256,7 @@ impl Running<'_> {
 
     /// Sends a signal, named without SIG, to all of its session that stayed in one process group.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        self.node
-            .run_ok(&format!("kill -{signal} -- -$(cat {}/pid)", self.directory))?;
+        self.node.run_ok(&format!("kill -{signal} -- -$(cat {}/pid)", self.directory))?;
         Ok(())
     }
 }

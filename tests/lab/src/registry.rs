@@ -38,11 +38,7 @@ impl Run {
                 .with_context(|| format!("no {key}"))
         };
         Ok(Self {
-            id: directory
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            id: directory.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             directory: directory.to_owned(),
             supervisor: number("supervisor")?,
             owner: number("owner")?,
@@ -54,16 +50,11 @@ impl Run {
     pub fn stop(&self) -> Result<()> {
         // The lock on `alive` is held, by a child of this process: so the number is not yet someone else's.
         if is_alive(&self.directory) {
-            kill(
-                Pid::from_raw(i32::try_from(self.supervisor)?),
-                Signal::SIGKILL,
-            )?;
+            kill(Pid::from_raw(i32::try_from(self.supervisor)?), Signal::SIGKILL)?;
         }
-        wait_until(
-            "the lab's processes to end",
-            std::time::Duration::from_secs(10),
-            || Ok((!is_alive(&self.directory)).then_some(())),
-        )?;
+        wait_until("the lab's processes to end", std::time::Duration::from_secs(10), || {
+            Ok((!is_alive(&self.directory)).then_some(()))
+        })?;
         fs::remove_dir_all(&self.directory)?;
         Ok(())
     }
@@ -98,11 +89,7 @@ pub fn runs() -> Result<Vec<Run>> {
     if !runs_directory().exists() {
         return Ok(Vec::new());
     }
-    Ok(directories()?
-        .iter()
-        .filter(|run| is_alive(run))
-        .filter_map(|run| Run::read(run).ok())
-        .collect())
+    Ok(directories()?.iter().filter(|run| is_alive(run)).filter_map(|run| Run::read(run).ok()).collect())
 }
 
 /// The lab of this name.
@@ -140,10 +127,7 @@ pub(crate) fn enter() -> Result<Entry> {
         let directory = all.join(format!("{own}-{number}"));
         if !directory.exists() {
             fs::create_dir(&directory)?;
-            return Ok(Entry {
-                directory,
-                _lock: lock,
-            });
+            return Ok(Entry { directory, _lock: lock });
         }
     }
     bail!("there is no free name for a lab under {}", all.display())
@@ -152,7 +136,8 @@ pub(crate) fn enter() -> Result<Entry> {
 impl Entry {
     /// Writes down what others need to find their way in; from then on the lab is one of [`runs`].
     pub(crate) fn complete(self, supervisor: u32, filesystem: Filesystem) -> Result<()> {
-        let content = json!({ "supervisor": supervisor, "owner": std::process::id(), "filesystem": filesystem.name() });
+        let content =
+            json!({ "supervisor": supervisor, "owner": std::process::id(), "filesystem": filesystem.name() });
         fs::write(self.directory.join("run.json"), content.to_string())?;
         Ok(())
     }

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::network::{NetworkNamespace, service_address};
-use crate::protocol::{
-    COMMAND, ERRORS, EXIT, INPUT, LARGEST, OUTPUT, PORT, read_frame, write_frame,
-};
+use crate::protocol::{COMMAND, ERRORS, EXIT, INPUT, LARGEST, OUTPUT, PORT, read_frame, write_frame};
 
 /// How long a node may take to answer the connection at all.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -45,11 +43,7 @@ impl Output {
 
 impl fmt::Display for Output {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "`{}` ended with {} after {:.2?}",
-            self.command, self.code, self.took
-        )?;
+        write!(formatter, "`{}` ended with {} after {:.2?}", self.command, self.code, self.took)?;
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !text.trim().is_empty() {
                 write!(formatter, "\n{name}: {}", text.trim_end())?;
@@ -71,19 +65,11 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) fn new(network: Arc<NetworkNamespace>, node: u8) -> Self {
-        Self {
-            network,
-            node,
-            open: Mutex::default(),
-            next: AtomicU64::new(0),
-        }
+        Self { network, node, open: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     fn connect(&self, timeout: Duration) -> Result<TcpStream> {
-        self.network.connect(
-            SocketAddr::from((service_address(self.node), PORT)),
-            timeout,
-        )
+        self.network.connect(SocketAddr::from((service_address(self.node), PORT)), timeout)
     }
 
     /// Whether the node's agent answers.
@@ -111,32 +97,23 @@ impl Remote {
     ) -> Result<Output> {
         let node = self.node;
         let start = Instant::now();
-        let mut stream = self.connect(CONNECT.min(deadline)).with_context(|| {
-            format!("node{node} does not answer, so `{command}` was not run there")
-        })?;
+        let mut stream = self
+            .connect(CONNECT.min(deadline))
+            .with_context(|| format!("node{node} does not answer, so `{command}` was not run there"))?;
         stream.set_write_timeout(Some(deadline))?;
         let sending = stream.try_clone()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.connections().insert(number, stream.try_clone()?);
 
-        let mut output = Output {
-            command: command.to_owned(),
-            ..Output::default()
-        };
+        let mut output = Output { command: command.to_owned(), ..Output::default() };
         let mut errors = Vec::new();
         let received = thread::scope(|scope| {
             let sender = scope.spawn(move || send(sending, command, input));
-            let code = receive(
-                &mut stream,
-                &mut output.bytes,
-                &mut errors,
-                start + deadline,
-            );
+            let code = receive(&mut stream, &mut output.bytes, &mut errors, start + deadline);
             // Ends a sender that still waits for room, and the command in the node if it has not ended by itself.
             let _ = stream.shutdown(Shutdown::Both);
-            let sent = sender
-                .join()
-                .unwrap_or_else(|_| Err(anyhow!("the thread that sends the input panicked")));
+            let sent =
+                sender.join().unwrap_or_else(|_| Err(anyhow!("the thread that sends the input panicked")));
             code.and_then(|code| sent.map(|()| code))
         });
         self.connections().remove(&number);
@@ -160,18 +137,11 @@ fn send(mut stream: TcpStream, command: &str, mut input: impl Read) -> Result<()
     write_frame(&mut stream, COMMAND, command.as_bytes()).context("sending the command")?;
     let mut buffer = vec![0; LARGEST];
     loop {
-        let length = input
-            .read(&mut buffer)
-            .context("reading the command's input")?;
+        let length = input.read(&mut buffer).context("reading the command's input")?;
         match write_frame(&mut stream, INPUT, &buffer[..length]) {
             Ok(()) => {}
             // A command may end without having read all of its input, or none.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 return Ok(());
             }
             Err(error) => return Err(error).context("sending the command's input"),
@@ -182,12 +152,7 @@ fn send(mut stream: TcpStream, command: &str, mut input: impl Read) -> Result<()
     }
 }
 
-fn receive(
-    stream: &mut TcpStream,
-    bytes: &mut Vec<u8>,
-    errors: &mut Vec<u8>,
-    end: Instant,
-) -> Result<i32> {
+fn receive(stream: &mut TcpStream, bytes: &mut Vec<u8>, errors: &mut Vec<u8>, end: Instant) -> Result<i32> {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -205,9 +170,7 @@ fn receive(
             OUTPUT => bytes.extend(content),
             ERRORS => errors.extend(content),
             EXIT => {
-                let code = content
-                    .try_into()
-                    .map_err(|_| anyhow!("the agent sent a broken exit code"))?;
+                let code = content.try_into().map_err(|_| anyhow!("the agent sent a broken exit code"))?;
                 return Ok(i32::from_be_bytes(code));
             }
             other => bail!("the agent sent a frame of the unknown kind {other}"),

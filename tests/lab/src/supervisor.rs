@@ -29,16 +29,7 @@ impl Supervisor {
     pub(crate) fn start(run: &Path) -> Result<Self> {
         let log = run.join("supervisor.log");
         let mut child = Command::new("unshare")
-            .args([
-                "--fork",
-                "--pid",
-                "--net",
-                "--mount",
-                "--propagation",
-                "private",
-                "--kill-child",
-                "bash",
-            ])
+            .args(["--fork", "--pid", "--net", "--mount", "--propagation", "private", "--kill-child", "bash"])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("supervisor.sh"))
             .arg(run)
             .stdin(Stdio::piped())
@@ -49,10 +40,7 @@ impl Supervisor {
             .spawn()
             .context("unshare does not run")?;
         let lifeline = child.stdin.take();
-        let output = child
-            .stdout
-            .take()
-            .ok_or_else(|| anyhow!("the supervisor has no standard output"))?;
+        let output = child.stdout.take().ok_or_else(|| anyhow!("the supervisor has no standard output"))?;
         let supervisor = Self { child, lifeline };
 
         let (sender, receiver) = channel();
@@ -81,8 +69,7 @@ impl Supervisor {
     /// Leaves the lab up when its owner ends.
     pub(crate) fn keep(&mut self) -> Result<()> {
         if let Some(mut pipe) = self.lifeline.take() {
-            pipe.write_all(b"keep\n")
-                .context("the lab's supervisor is gone")?;
+            pipe.write_all(b"keep\n").context("the lab's supervisor is gone")?;
         }
         Ok(())
     }
@@ -90,9 +77,7 @@ impl Supervisor {
     /// Ends everything in the namespaces, and returns when all of it is gone.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.lifeline = None;
-        let ended = wait_until("the lab's supervisor to end", END, || {
-            Ok(self.child.try_wait()?)
-        });
+        let ended = wait_until("the lab's supervisor to end", END, || Ok(self.child.try_wait()?));
         if ended.is_err() {
             self.child.kill()?;
             self.child.wait()?;

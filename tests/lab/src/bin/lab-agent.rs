@@ -71,9 +71,7 @@ fn serve(mut connection: TcpStream) -> std::io::Result<()> {
             feed(requests, pipe);
             // The lab hung up: nobody waits for this command any more.
             if *running.lock().unwrap_or_else(PoisonError::into_inner) {
-                let _ = Command::new("/bin/kill")
-                    .args(["-KILL", "--", &format!("-{group}")])
-                    .status();
+                let _ = Command::new("/bin/kill").args(["-KILL", "--", &format!("-{group}")]).status();
             }
         });
     }
@@ -84,9 +82,7 @@ fn serve(mut connection: TcpStream) -> std::io::Result<()> {
     for _ in [OUTPUT, ERRORS] {
         let _ = ends.recv_timeout(last.saturating_duration_since(Instant::now()));
     }
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
     write_frame(&mut *answers, EXIT, &code.to_be_bytes())?;
     connection.shutdown(std::net::Shutdown::Both)
