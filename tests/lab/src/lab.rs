@@ -63,6 +63,12 @@ pub struct Lab {
     keep: bool,
 }
 
+/// Starts a lab and runs a test in it. When the test fails, the logs of the nodes are kept.
+pub fn with_lab(options: LabOptions, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let lab = Lab::start(options)?;
+    test(&lab).map_err(|error| lab.with_logs(error))
+}
+
 impl Lab {
     /// Starts a lab with fresh disks, after having built what is missing for it; both nodes are in sync then.
     pub fn start(options: LabOptions) -> Result<Self> {
@@ -86,20 +92,28 @@ impl Lab {
             disks::copy_golden(node)?;
         }
         if options.boot {
-            lab.boot()?;
-            if !lab.settings.words.iter().any(|word| word == "lab.drbd=no") {
-                lab.wait_in_sync()?;
-            }
+            lab.boot().map_err(|error| lab.with_logs(error))?;
         }
         Ok(lab)
     }
 
-    /// Boots both nodes at once.
+    fn with_logs(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.save_logs() {
+            Ok(logs) => error.context(format!("failed; the logs of the nodes are in {}", logs.display())),
+            Err(second) => error.context(format!("failed, and so did keeping the nodes' logs: {second:#}")),
+        }
+    }
+
+    /// Boots both nodes at once, and waits until they are in sync (if they bring DRBD up at boot).
     pub fn boot(&self) -> Result<()> {
         for node in &self.nodes {
             node.switch_on(&[])?;
         }
-        self.nodes.iter().try_for_each(Node::wait_until_up)
+        self.nodes.iter().try_for_each(Node::wait_until_up)?;
+        if !self.settings.words.iter().any(|word| word == "lab.drbd=no") {
+            self.wait_in_sync()?;
+        }
+        Ok(())
     }
 
     /// What `lab ssh` calls this lab.

@@ -53,7 +53,7 @@ pub use client::{Client, Outage, Report};
 pub use cluster::{Cluster, ClusterOptions, Mysqld, binary};
 pub use database::Credentials;
 pub use image::{Filesystem, Image, image};
-pub use lab::{Lab, LabOptions};
+pub use lab::{Lab, LabOptions, with_lab};
 pub use network::{Network, VIP, VIP_PREFIX};
 pub use node::{Node, Running};
 pub use registry::{Run, find_run, runs};
