@@ -3,6 +3,7 @@
 use super::evidence::{PeerStanding, peer_standing};
 use super::{Decision, Refusal, RefusalKind, Request, refuse};
 use crate::config::{ClusterManager, Config};
+use crate::observation::DrbdGeneration;
 use crate::observation::{
     Connection, Disk, Drbd, Fact, Mysqld, MysqldAnswer, Observation, Replication, Role,
 };
@@ -80,7 +81,12 @@ fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a
     if drbd.connection == Connection::Unconfigured {
         return Err(refuse(
             RefusalKind::DrbdNotConfigured,
-            format!("DRBD resource {resource} is not configured in the kernel"),
+            match drbd.generation {
+                DrbdGeneration::NotLoaded => {
+                    format!("the drbd module is not loaded, so that resource {resource} is down")
+                }
+                _ => format!("DRBD resource {resource} is not configured in the kernel"),
+            },
             "without it nobody knows whether the local data is current",
             format!("bring it up and let it find its peer: drbdadm up {resource}"),
         ));

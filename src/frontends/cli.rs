@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use super::say::say_error;
 use super::{history, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
@@ -148,7 +149,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
+            say_error(&errors);
             return Ok(Outcome::Usage);
         }
     };
