@@ -81,6 +81,7 @@ fn a_unit_whose_server_ends_or_never_comes_fails_before_its_limit() {
     let server = Server::installed();
     fs::remove_file(server.datadir().join("ib_logfile0")).unwrap();
     let MysqldControl::Command(command) = server.control() else { unreachable!() };
+    let command = shell_words(&command);
     let failed = "ActiveState=failed\\nSubState=failed\\nResult=exit-code\\nLoadState=loaded\\n";
     let state = server.directory.path().join("state");
     let start = format!(
