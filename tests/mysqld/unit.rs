@@ -85,8 +85,7 @@ fn a_unit_whose_server_ends_or_never_comes_fails_before_its_limit() {
     let failed = "ActiveState=failed\\nSubState=failed\\nResult=exit-code\\nLoadState=loaded\\n";
     let state = server.directory.path().join("state");
     let start = format!(
-        "{} > /dev/null 2>&1; printf '{failed}' > {}; exit 1",
-        shell_words(&command),
+        "{command} > /dev/null 2>&1; printf '{failed}' > {0}.new; mv {0}.new {0}; exit 1",
         state.display()
     );
     let unit = Unit::new(server, &start);
