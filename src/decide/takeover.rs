@@ -23,10 +23,19 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
     mount_is_free_or_ours(observation, config)?;
     let mysqld = no_other_mysqld(observation, config)?;
     if already_active(observation, drbd, mysqld, config) {
+        let warnings = if drbd.connection == Connection::StandAlone {
+            let resource = &config.resource;
+            vec![format!(
+                "DRBD resource {resource} is StandAlone, so that the peer is not resynced: see dmesg | grep 'drbd \
+                 {resource}'; if it is no split brain: drbdadm connect {resource}"
+            )]
+        } else {
+            Vec::new()
+        };
         return Ok(Plan {
             goal: Goal::Takeover,
             reason: format!("{} is already active", config.this_node.name),
-            warnings: Vec::new(),
+            warnings,
             steps: Vec::new(),
         });
     }

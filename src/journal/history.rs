@@ -139,6 +139,8 @@ pub fn past(entries: &[Entry], boot: &str) -> Past {
             }
             (Event::End { outcome, .. }, Some(_)) if *outcome != Outcome::Stuck => {
                 past.unfinished_takeover.clear();
+                // Who could not reconnect was told; from here on a StandAlone may be a split brain.
+                past.we_disconnected_drbd = false;
             }
             _ => {}
         }
@@ -181,6 +183,12 @@ mod tests {
         let mut events = vec![begin(Goal::Takeover), start("disconnect-drbd")];
         assert!(past_of(&events).we_disconnected_drbd, "even when it was killed before its end");
         events.extend([done("disconnect-drbd"), start("reconnect-drbd"), done("reconnect-drbd")]);
+        assert!(!past_of(&events).we_disconnected_drbd);
+    }
+
+    #[test]
+    fn a_disconnect_of_a_run_that_ended_is_not_trusted_any_more() {
+        let events = [begin(Goal::Takeover), start("disconnect-drbd"), end(Outcome::Done)];
         assert!(!past_of(&events).we_disconnected_drbd);
     }
 
