@@ -165,9 +165,10 @@ fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
     for time in 1..=times {
         if time > 1 {
             let reset = Instant::now();
-            lab.node1().boot()?;
             lab.reset_disks()?;
-            println!("boot and reset: {:.1} s", reset.elapsed().as_secs_f64());
+            lab.node1().boot()?;
+            lab.wait_in_sync()?;
+            println!("reset and boot: {:.1} s", reset.elapsed().as_secs_f64());
         }
         lab.node1().serve()?;
         let client = Client::start(&lab)?;
