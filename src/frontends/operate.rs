@@ -66,11 +66,18 @@ pub(super) fn operate(
     let _lock = match lock::take(&config.name) {
         Ok(lock) => lock,
         Err(failure) => {
-            eprintln!("{failure}");
-            return Ok(match failure.kind {
+            let outcome = match failure.kind {
                 crate::failure::FailureKind::Refused => Outcome::Refused,
                 _ => Outcome::Failed,
-            });
+            };
+            if as_json {
+                println!("{}", json!({"outcome": outcome, "failure": failure}));
+            } else if outcome == Outcome::Refused {
+                eprintln!("refused: {failure}");
+            } else {
+                eprintln!("{failure}");
+            }
+            return Ok(outcome);
         }
     };
     let interrupted = Arc::new(AtomicBool::new(false));
