@@ -43,12 +43,12 @@ fn start_heartbeat(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Every process but those that come and go with a look, by its id.
+/// Every process but kernel threads and those that come and go with a look, by its id.
 fn processes(node: &Node) -> Result<BTreeMap<String, String>> {
-    let text = node.run_ok("ps -e -o pid=,comm=")?;
+    let text = node.run_ok("ps --ppid 2 -p 2 --deselect -o pid=,comm=")?;
     let pairs = text.lines().filter_map(|line| line.trim().split_once(' '));
     let volatile = ["ps", "sh", "lab-agent", "systemd-udevd", "(udev-worker)"];
-    let pairs = pairs.filter(|(_, name)| !volatile.contains(name) && !name.contains("kworker"));
+    let pairs = pairs.filter(|(_, name)| !volatile.contains(name));
     Ok(pairs.map(|(pid, name)| (pid.to_owned(), name.to_owned())).collect())
 }
 

@@ -115,7 +115,10 @@ fn second_standin(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
     for arguments in ["takeover", "release"] {
         let second = cluster.expect(node, arguments, 3)?;
         println!("--- a second standin\n{}", second.stderr);
-        ensure!(second.stderr.contains(&format!("pid {pid}")), "its holder is {pid}: {second}");
+        ensure!(
+            second.stderr.contains(&format!("refused: another standin works on r0 (pid {pid})")),
+            "its holder is {pid}: {second}"
+        );
     }
     // Looking is always allowed.
     cluster.expect(node, "status", 0)?;
@@ -173,7 +176,12 @@ fn local_state() -> Result<()> {
         two.run_ok("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=250k")?;
         two.run_ok("drbdadm invalidate r0")?;
         wait_for_drbd(two, "cs:SyncTarget")?;
-        refused(&cluster, two, "in the middle of a resync", &["local disk of r0 is Inconsistent"])?;
+        refused(
+            &cluster,
+            two,
+            "in the middle of a resync",
+            &["is Inconsistent: a resync from the peer runs"],
+        )?;
         one.run_ok("drbdadm disconnect r0")?;
         wait_for_drbd(two, "cs:WFConnection")?;
         refused(&cluster, two, "after a resync that broke off", &["local disk of r0 is Inconsistent"])?;
