@@ -236,6 +236,8 @@ impl<'a> Executor<'a> {
         }
         loop {
             match receiver.recv_timeout(LOOK) {
+                // What it was waiting for has not failed: an operator must not go looking for the cause.
+                Ok(Err(failure)) if attempt.is_cancelled() => return Err(cut_short(&failure)),
                 Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::failed(
@@ -278,6 +280,15 @@ fn interrupted() -> Failure {
         "a takeover that stops half-way must not leave the node half active",
         "run it again when it may go on",
     )
+}
+
+fn cut_short(failure: &Failure) -> Failure {
+    let seen = failure.seen.lines().next().unwrap_or_default();
+    Failure {
+        kind: failure.kind,
+        seen: format!("standin was told to end in the middle of this step ({seen})"),
+        ..interrupted()
+    }
 }
 
 fn abandoned(action: &Action, limit: Duration) -> Failure {

@@ -138,6 +138,16 @@ fn disk_is_current(drbd: &Drbd, config: &Config, request: &Request) -> Result<()
                  and was not active alone since: standin takeover --peer-confirmed-inactive",
             ));
         }
+        disk if drbd.replication == Replication::SyncTarget => {
+            let percent =
+                drbd.resync_percent.map(|percent| format!(", {percent} % done")).unwrap_or_default();
+            return Err(refuse(
+                RefusalKind::DiskNotCurrent,
+                format!("the local disk of {resource} is {disk:?}: a resync from the peer runs{percent}"),
+                "half of the data here is older than the rest until the resync ends; a takeover would lose commits",
+                format!("keep the peer running until the resync ends: drbdadm status {resource}"),
+            ));
+        }
         disk => {
             return Err(refuse(
                 RefusalKind::DiskNotCurrent,
@@ -173,7 +183,8 @@ fn stand_alone_is_ours(observation: &Observation, drbd: &Drbd, config: &Config) 
         format!("DRBD resource {resource} is StandAlone, and not because of an earlier takeover of ours"),
         "someone disconnected it or DRBD found a split brain: the peer may hold commits that this node lacks",
         format!(
-            "see what happened: dmesg | grep 'drbd {resource}'; if it was a plain disconnect: drbdadm connect {resource}"
+            "see whether it was a split brain: dmesg | grep -i split-brain; if not: drbdadm connect {resource}; if so, \
+             find out first which node took the later commits, because only the data of one can be kept"
         ),
     ))
 }

@@ -69,11 +69,18 @@ pub(super) fn operate(
     let _lock = match lock::take(&config.name) {
         Ok(lock) => lock,
         Err(failure) => {
-            say_error(&failure);
-            return Ok(match failure.kind {
+            let outcome = match failure.kind {
                 crate::failure::FailureKind::Refused => Outcome::Refused,
                 _ => Outcome::Failed,
-            });
+            };
+            if as_json {
+                say(json!({"outcome": outcome, "failure": failure}));
+            } else if outcome == Outcome::Refused {
+                say_error(format_args!("refused: {failure}"));
+            } else {
+                say_error(&failure);
+            }
+            return Ok(outcome);
         }
     };
     let interrupted = Arc::new(AtomicBool::new(false));

@@ -167,7 +167,8 @@ fn shutdown(text: &str) -> Option<Event> {
     if text.contains(": Shutdown complete") || text == "Shutdown complete" {
         return Some(Event::ShutdownDone);
     }
-    const STEPS: [&str; 9] = [
+    // "Removed temporary tablespace" is left out: a start after a crash logs it too.
+    const STEPS: [&str; 8] = [
         "Starting shutdown",
         "Waiting for ",
         "Pending ",
@@ -175,7 +176,6 @@ fn shutdown(text: &str) -> Option<Event> {
         "Dumping buffer pool",
         "Buffer pool(s) dump completed",
         "FTS optimize thread exiting",
-        "Removed temporary tablespace",
         "Shutdown completed; log sequence number",
     ];
     STEPS.iter().any(|step| text.starts_with(step)).then(|| Event::ShutdownStep(text.to_owned()))
