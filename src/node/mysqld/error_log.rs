@@ -167,7 +167,12 @@ fn shutdown(text: &str) -> Option<Event> {
     if text.contains(": Shutdown complete") || text == "Shutdown complete" {
         return Some(Event::ShutdownDone);
     }
-    const STEPS: [&str; 9] = [
+    // A server that starts says this too.
+    if text.starts_with("Waiting for purge to start") {
+        return None;
+    }
+    // Not "Removed temporary tablespace data file": a server that starts after a crash says it as well.
+    const STEPS: [&str; 8] = [
         "Starting shutdown",
         "Waiting for ",
         "Pending ",
@@ -175,7 +180,6 @@ fn shutdown(text: &str) -> Option<Event> {
         "Dumping buffer pool",
         "Buffer pool(s) dump completed",
         "FTS optimize thread exiting",
-        "Removed temporary tablespace",
         "Shutdown completed; log sequence number",
     ];
     STEPS.iter().any(|step| text.starts_with(step)).then(|| Event::ShutdownStep(text.to_owned()))
