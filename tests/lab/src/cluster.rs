@@ -14,6 +14,26 @@ use crate::remote::Output;
 /// Longer than any takeover of the tests, so that standin's own limits are what ends one.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// No process id and no time in it. A worker that waits for requests has a pipe as its standard input, one that only
+/// repeats gratuitous ARP has not.
+const STATE: &str = r"
+sed -n 's/^ 0: \(.*\)$/drbd: \1/p' /proc/drbd
+sed -n '/ \/var\/lib\/mysql \|^\/dev\/drbd0 /s/^/mount: /p' /proc/mounts
+for pid in $(pidof mariadbd); do
+    echo mysqld: $(ps --no-headers -o user,args $pid) in $(readlink /proc/$pid/cwd), \
+        session of its own: $(test $(ps --no-headers -o sess $pid) = $pid && echo yes || echo no), \
+        answers: $(mariadb --defaults-file=/etc/standin/r0.cnf --skip-column-names --execute \
+            'SELECT @@read_only' 2>&1)
+done
+echo unit: $(systemctl is-active mariadb)
+ip -oneline -4 address show | sed -n 's/^[0-9]*: *\([^ ]*\) .*\( 10\.77\.0\.100[^ ]*\) .*/address: \1\2/p'
+for pid in $(pgrep -f '[i]nternal-worker'); do
+    readlink /proc/$pid/fd/0 | sed -n 's/^pipe:.*/worker: waits/p'
+done
+flock --nonblock /run/standin/r0.lock true || echo lock: taken
+tail -n 1 /var/lib/standin/r0.journal | sed 's/.*\(\x22event.*\),\x22seconds.*/last entry: \1/'
+";
+
 /// How mysqld is started on the nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mysqld {
@@ -80,6 +100,11 @@ impl<'a> Cluster<'a> {
     pub fn journal(&self, node: &Node) -> Result<Vec<Value>> {
         let text = node.run_ok("cat /var/lib/standin/r0.journal 2> /dev/null || true")?;
         text.lines().map(|line| serde_json::from_str(line).context("a line of the journal")).collect()
+    }
+
+    /// All that a takeover or a release is to leave on a node, in lines that two runs can be compared by.
+    pub fn state(&self, node: &Node) -> Result<String> {
+        node.run_ok(STATE)
     }
 
     /// Forgets the journals of both nodes.
