@@ -17,7 +17,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After this long without a line of its log, the counters are reported.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How many error lines are kept, the last ones.
 const KEPT_ERRORS: usize = 8;
