@@ -22,7 +22,7 @@ sed -n '/ \/var\/lib\/mysql \|^\/dev\/drbd0 /s/^/mount: /p' /proc/mounts
 for pid in $(pidof mariadbd); do
     echo mysqld: $(ps --no-headers -o user,args $pid) in $(readlink /proc/$pid/cwd), \
         session of its own: $(test $(ps --no-headers -o sess $pid) = $pid && echo yes || echo no), \
-        answers: $(mariadb --defaults-file=/etc/standin/r0.cnf --skip-column-names --execute \
+        answers: $(timeout 5 mariadb --defaults-file=/etc/standin/r0.cnf --skip-column-names --execute \
             'SELECT @@read_only' 2>&1)
 done
 echo unit: $(systemctl is-active mariadb)

@@ -170,7 +170,8 @@ fn a_mysqld_that_ends_at_once_and_one_that_does_not_end() -> Result<()> {
             two.write_file(DROP_IN, "[mariadbd]\nno_such_option = 1\n", 0o644)?;
             fails_to_start(&cluster, two, "unknown variable 'no_such_option=1'")?;
             two.run_ok(&format!("rm {DROP_IN}"))?;
-            fails_to_start(&cluster, two, "ibdata1")?;
+            let said = fails_to_start(&cluster, two, "'./ibdata1' must be writable")?;
+            ensure!(said.contains("user and group ids may differ between the nodes"), "{said}");
             two.run_ok(
                 "drbdsetup primary 0; mount /dev/drbd0 /var/lib/mysql; chown mysql:mysql /var/lib/mysql/ibdata1
                  umount /var/lib/mysql; drbdsetup secondary 0",
@@ -193,12 +194,13 @@ fn a_mysqld_that_ends_at_once_and_one_that_does_not_end() -> Result<()> {
     })
 }
 
-fn fails_to_start(cluster: &Cluster<'_>, node: &Node, reason: &str) -> Result<()> {
+fn fails_to_start(cluster: &Cluster<'_>, node: &Node, reason: &str) -> Result<String> {
     let output = cluster.expect(node, "takeover", 1)?;
     ensure!(output.stderr.contains("its error log says:") && output.stderr.contains(reason), "{output}");
     ensure!(output.stderr.contains("what had been done was undone"), "{output}");
     println!("{:.1} s: {}", output.took.as_secs_f64(), output.stderr.trim());
-    is_undone(cluster, node)
+    is_undone(cluster, node)?;
+    Ok(output.stderr)
 }
 
 /// A person sees the running step on one line that changes.
