@@ -167,7 +167,11 @@ fn shutdown(text: &str) -> Option<Event> {
     if text.contains(": Shutdown complete") || text == "Shutdown complete" {
         return Some(Event::ShutdownDone);
     }
-    // "Removed temporary tablespace" is left out: a start after a crash logs it too.
+    // A server that starts says this too.
+    if text.starts_with("Waiting for purge to start") {
+        return None;
+    }
+    // Not "Removed temporary tablespace data file": a server that starts after a crash says it as well.
     const STEPS: [&str; 8] = [
         "Starting shutdown",
         "Waiting for ",

@@ -328,7 +328,10 @@ impl Start<'_> {
         let datadir = self.datadir.path().display();
         let hint = if errors.contains("unable to lock") || errors.contains("can't lock") {
             format!("another server has the files open: fuser -v {datadir}/ibdata1; ")
-        } else if errors.contains("permission denied") || errors.contains("errno: 13") {
+        } else if ["permission denied", "errno: 13", "must be writable"]
+            .iter()
+            .any(|text| errors.contains(text))
+        {
             format!("user and group ids may differ between the nodes: ls -ln {datadir}; ")
         } else if errors.contains("corrupt") || errors.contains("checksum") {
             "the data may be damaged: restore it, or read about innodb_force_recovery before anything else; "

@@ -1,5 +1,7 @@
 //! One wait for a server: its error log, its process and what is reported of both, for start and stop alike.
 
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,10 @@ use crate::node::Attempt;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The same kind of progress is reported this often at most.
-const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After this long without a line of its log, the counters are reported.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How many error lines are kept, the last ones.
 const KEPT_ERRORS: usize = 8;
@@ -26,7 +28,7 @@ pub(super) struct Watch<'a> {
     follower: Follower,
     movement: Movement,
     next_sample: Instant,
-    last_report: Option<(std::mem::Discriminant<Event>, Instant)>,
+    last_reports: HashMap<Discriminant<Event>, Instant>,
     last_words: Instant,
     stop_reported: bool,
     recovery: Recovery,
@@ -60,7 +62,7 @@ impl<'a> Watch<'a> {
             follower: Follower::from_end(error_log),
             movement: Movement::new(attempt.limit(), now),
             next_sample: now,
-            last_report: None,
+            last_reports: HashMap::new(),
             last_words: now,
             stop_reported: false,
             recovery: Recovery::default(),
@@ -189,11 +191,12 @@ impl<'a> Watch<'a> {
     }
 
     fn report(&mut self, event: &Event, now: Instant) {
-        let kind = std::mem::discriminant(event);
-        let repeated = self.last_report.is_some_and(|(last, at)| last == kind && now - at < REPORT_INTERVAL);
+        let kind = discriminant(event);
+        let repeated = self.last_reports.get(&kind).is_some_and(|at| now - *at < REPORT_INTERVAL);
         if !repeated || matches!(event, Event::Error(_) | Event::ShutdownStep(_)) {
-            self.last_report = Some((kind, now));
-            self.attempt.report(&event.to_string());
+            self.last_reports.insert(kind, now);
+            let progress = self.recovery.progress(event);
+            self.attempt.report(&progress.unwrap_or_else(|| event.to_string()));
         }
     }
 }
@@ -222,6 +225,14 @@ impl Recovery {
         if self.since.is_none() {
             self.since = when;
         }
+    }
+
+    /// How many pages of a batch are done, once some are.
+    fn progress(&self, event: &Event) -> Option<String> {
+        let Event::Pages { pages, position } = event else { return None };
+        let done = self.batch_pages.checked_sub(*pages).filter(|done| *done > 0)?;
+        let position = position.map(|(at, end)| format!(" at LSN {at} of {end}")).unwrap_or_default();
+        Some(format!("crash recovery: {done} of {} pages recovered{position}", self.batch_pages))
     }
 }
 
@@ -266,6 +277,31 @@ mod tests {
         assert!(watch.error_lines().contains("one"));
         let lines = lines.lock().unwrap();
         assert!(lines[0].contains("checkpoint LSN 5"), "{lines:?}");
+    }
+
+    #[test]
+    fn pages_are_counted_up_and_lines_are_sparse() {
+        let mut recovery = Recovery::default();
+        let mut progress = |pages, position| {
+            let event = Event::Pages { pages, position };
+            recovery.take_in(&event, None);
+            recovery.progress(&event)
+        };
+        assert_eq!(progress(800, Some((10, 30))), None);
+        let line = "crash recovery: 300 of 800 pages recovered at LSN 10 of 30";
+        assert_eq!(progress(500, Some((10, 30))).as_deref(), Some(line));
+        assert_eq!(progress(900, None), None);
+        assert_eq!(progress(0, None).as_deref(), Some("crash recovery: 900 of 900 pages recovered"));
+
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let attempt = Attempt::new(Duration::from_secs(5), Box::new(Lines(Arc::clone(&lines))));
+        let mut watch = Watch::new(&attempt, None);
+        let now = Instant::now();
+        for step in 0..40 {
+            watch.report(&Event::Percent(step), now + Duration::from_millis(100) * u32::from(step));
+            watch.report(&Event::Scanned(5), now + Duration::from_millis(100) * u32::from(step));
+        }
+        assert_eq!(lines.lock().unwrap().len(), 8);
     }
 
     #[test]

@@ -16,6 +16,26 @@ use crate::state::State;
 /// Longer than any takeover of the tests, so that standin's own limits are what ends one.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// No process id and no time in it. A worker that waits for requests has a pipe as its standard input, one that only
+/// repeats gratuitous ARP has not.
+const STATE: &str = r"
+sed -n 's/^ 0: \(.*\)$/drbd: \1/p' /proc/drbd
+sed -n '/ \/var\/lib\/mysql \|^\/dev\/drbd0 /s/^/mount: /p' /proc/mounts
+for pid in $(pidof mariadbd); do
+    echo mysqld: $(ps --no-headers -o user,args $pid) in $(readlink /proc/$pid/cwd), \
+        session of its own: $(test $(ps --no-headers -o sess $pid) = $pid && echo yes || echo no), \
+        answers: $(timeout 5 mariadb --defaults-file=/etc/standin/r0.cnf --skip-column-names --execute \
+            'SELECT @@read_only' 2>&1)
+done
+echo unit: $(systemctl is-active mariadb)
+ip -oneline -4 address show | sed -n 's/^[0-9]*: *\([^ ]*\) .*\( 10\.77\.0\.100[^ ]*\) .*/address: \1\2/p'
+for pid in $(pgrep -f '[i]nternal-worker'); do
+    readlink /proc/$pid/fd/0 | sed -n 's/^pipe:.*/worker: waits/p'
+done
+flock --nonblock /run/standin/r0.lock true || echo lock: taken
+tail -n 1 /var/lib/standin/r0.journal | sed 's/.*\(\x22event.*\),\x22seconds.*/last entry: \1/'
+";
+
 /// How mysqld is started on the nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mysqld {
@@ -113,13 +133,18 @@ impl<'a> Cluster<'a> {
 
     /// The state of each node that is on, as the kernel and as `standin status --json` have it.
     pub fn states(&self) -> Result<Vec<(State, Value)>> {
-        self.nodes_on().map(|node| self.state(node)).collect()
+        self.nodes_on().map(|node| self.state_and_status(node)).collect()
     }
 
-    fn state(&self, node: &Node) -> Result<(State, Value)> {
+    fn state_and_status(&self, node: &Node) -> Result<(State, Value)> {
         let mut status = serde_json::from_str(&self.expect(node, "status --json", 0)?.stdout)?;
         forget_volatile(&mut status);
         Ok((State::of(node)?, status))
+    }
+
+    /// All that a takeover or a release is to leave on a node, in lines that two runs can be compared by.
+    pub fn state(&self, node: &Node) -> Result<String> {
+        node.run_ok(STATE)
     }
 
     /// Forgets the journals of the nodes that are on.
