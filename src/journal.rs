@@ -7,7 +7,7 @@
 mod history;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -142,7 +142,16 @@ impl Journal {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+        // A power cut leaves half a line, or a tail of zeros; the next entry must not become a part of it.
+        if file.seek(SeekFrom::End(0))? > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
         let run = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
@@ -189,4 +198,25 @@ pub fn boot_id() -> String {
 pub fn path(cluster: &str) -> PathBuf {
     let directory = std::env::var_os("STANDIN_STATE_DIR").unwrap_or_else(|| "/var/lib/standin".into());
     PathBuf::from(directory).join(format!("{cluster}.journal"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_left_swallows_no_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r0.journal");
+        let start = |step: &str| Event::StepStart { step: step.to_owned() };
+        for tail in [&b""[..], b"\0\0\0\0", b"{\"at\": \"20"] {
+            std::fs::write(&path, b"").unwrap();
+            Journal::open(&path).unwrap().append(&start("mount")).unwrap();
+            OpenOptions::new().append(true).open(&path).unwrap().write_all(tail).unwrap();
+            Journal::open(&path).unwrap().append(&start("verify")).unwrap();
+            let events: Vec<_> = read(&path).unwrap().into_iter().map(|entry| entry.event).collect();
+            assert_eq!(events, [start("mount"), start("verify")], "after {tail:?}");
+        }
+    }
 }
