@@ -109,26 +109,25 @@ fn end(run: &mut Run, seconds: f64, result: String) {
 /// Entries of another boot don't count: DRBD starts afresh with the kernel.
 pub fn past(entries: &[Entry], boot: &str) -> Past {
     let mut past = Past::default();
+    // Of the run that an entry belongs to; none for a run of another boot.
     let mut goal = None;
     for entry in entries {
-        match &entry.event {
-            Event::Begin { boot: begun_in, plan, .. } => {
-                if begun_in != boot {
-                    past = Past::default();
-                    goal = None;
-                    continue;
-                }
+        if let Event::Begin { boot: begun_in, plan, .. } = &entry.event {
+            goal = (begun_in == boot).then_some(plan.goal);
+            match goal {
+                None => past = Past::default(),
                 // A takeover that continues a broken one keeps what that one had started.
-                if plan.goal == Goal::Release {
-                    past.unfinished_takeover.clear();
-                }
-                goal = Some(plan.goal);
+                Some(Goal::Takeover) => {}
+                Some(Goal::Release) => past.unfinished_takeover.clear(),
             }
+        }
+        let Some(goal) = goal else { continue };
+        match &entry.event {
             Event::StepStart { step } => {
                 if step == "disconnect-drbd" {
                     past.we_disconnected_drbd = true;
                 }
-                if goal == Some(Goal::Takeover) && !past.unfinished_takeover.contains(step) {
+                if goal == Goal::Takeover && !past.unfinished_takeover.contains(step) {
                     past.unfinished_takeover.push(step.clone());
                 }
             }
@@ -140,4 +139,42 @@ pub fn past(entries: &[Entry], boot: &str) -> Past {
         }
     }
     past
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Request;
+
+    fn entry(event: Event) -> Entry {
+        Entry { at: String::new(), run: 1, event }
+    }
+
+    fn begin(boot: &str, goal: Goal) -> Entry {
+        let plan = crate::plan::Plan { goal, reason: String::new(), warnings: Vec::new(), steps: Vec::new() };
+        entry(Event::Begin { boot: boot.to_owned(), plan, request: Request::default() })
+    }
+
+    fn start(step: &str) -> Entry {
+        entry(Event::StepStart { step: step.to_owned() })
+    }
+
+    #[test]
+    fn what_an_earlier_boot_disconnected_is_not_ours() {
+        let broken = [begin("one", Goal::Takeover), start("disconnect-drbd"), start("promote-drbd")];
+        assert_eq!(past(&broken, "two"), Past::default());
+        let here = past(&broken, "one");
+        assert!(here.we_disconnected_drbd);
+        assert_eq!(here.unfinished_takeover, ["disconnect-drbd", "promote-drbd"]);
+        let later = [broken.as_slice(), &[begin("two", Goal::Takeover), start("wait-vip-gone")]].concat();
+        assert!(!past(&later, "two").we_disconnected_drbd);
+        assert_eq!(past(&later, "two").unfinished_takeover, ["wait-vip-gone"]);
+    }
+
+    #[test]
+    fn a_release_ends_what_a_broken_takeover_began_but_not_its_disconnection() {
+        let entries = [begin("one", Goal::Takeover), start("disconnect-drbd"), begin("one", Goal::Release)];
+        let past = past(&entries, "one");
+        assert!(past.we_disconnected_drbd && past.unfinished_takeover.is_empty());
+    }
 }
