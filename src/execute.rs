@@ -107,12 +107,11 @@ impl<'a> Executor<'a> {
         let mut ours: Vec<&Step> = Vec::new();
         for (index, step) in plan.steps.iter().enumerate() {
             let name = step.action.name();
-            let result =
-                if self.interrupted.load(Ordering::Relaxed) { Err(interrupted()) } else { self.step(step) };
+            let started = !self.interrupted.load(Ordering::Relaxed);
+            let result = if started { self.step(step) } else { Err(interrupted(plan.goal)) };
             match result {
                 Ok(applied) => {
-                    let began_before = past.unfinished_takeover.iter().any(|begun| begun == name);
-                    if applied.change == Change::Done || began_before {
+                    if applied.change == Change::Done || began_before(past, name) {
                         ours.push(step);
                     }
                 }
@@ -131,9 +130,13 @@ impl<'a> Executor<'a> {
                     };
                 }
                 Err(failure) => {
-                    if failure.kind != FailureKind::Refused || began_before(past, name) {
+                    let touched = started && failure.kind != FailureKind::Refused;
+                    if touched || began_before(past, name) {
                         ours.push(step);
                     }
+                    // A broken run may have got further than this one.
+                    let further = &plan.steps[index + 1..];
+                    ours.extend(further.iter().filter(|step| began_before(past, step.action.name())));
                     return self.take_back(&ours, name, failure);
                 }
             }
@@ -272,10 +275,13 @@ fn began_before(past: &Past, name: &str) -> bool {
     past.unfinished_takeover.iter().any(|begun| begun == name)
 }
 
-fn interrupted() -> Failure {
+fn interrupted(goal: Goal) -> Failure {
     Failure::failed(
         "standin was told to end",
-        "a takeover that stops half-way must not leave the node half active",
+        match goal {
+            Goal::Takeover => "a takeover that stops half-way must not leave the node half active",
+            Goal::Release => "a release that stops half-way leaves the node half active",
+        },
         "run it again when it may go on",
     )
 }
