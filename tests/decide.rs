@@ -273,6 +273,22 @@ fn a_peer_that_does_not_yield_in_time_is_fenced_before_anything_else() {
     assert_eq!(names(&plan)[..4], ["stop-cluster-manager", "fence-peer", "wait-vip-gone", "disconnect-drbd"]);
 }
 
+#[test]
+fn what_was_so_before_has_no_undo_unless_a_broken_takeover_made_it() {
+    let mut observation = standby_with(|world| {
+        world.machines.swap(0, 1);
+        world.machines[1].vip = false;
+    });
+    let undone = |observation: &Observation| -> Vec<&'static str> {
+        let plan = planned(observation, &config(), Request::default());
+        plan.steps.iter().filter(|step| step.undo.is_some()).map(|step| step.action.name()).collect()
+    };
+    assert_eq!(undone(&observation), ["add-vip"]);
+    observation.past.unfinished_takeover = vec!["promote-drbd".into(), "mount".into()];
+    assert_eq!(undone(&observation), ["promote-drbd", "mount", "add-vip"]);
+    assert_eq!(undone(&peer_lost()), ["disconnect-drbd", "promote-drbd", "mount", "start-mysqld", "add-vip"]);
+}
+
 fn fact<T: std::fmt::Debug + Clone + 'static>(
     value: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Fact<T>> {

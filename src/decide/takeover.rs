@@ -35,7 +35,7 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
     disk_is_current(drbd, config, request)?;
     stand_alone_is_ours(observation, drbd, config)?;
     let ground = ground(observation, drbd, config, request)?;
-    Ok(steps::plan(drbd, config, request, &ground))
+    Ok(steps::plan(observation, drbd, config, request, &ground))
 }
 
 /// On which ground the takeover stands.

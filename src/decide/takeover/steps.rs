@@ -2,11 +2,19 @@
 
 use super::{Ground, Request};
 use crate::config::{ClusterManager, Config};
-use crate::observation::{Disk, Drbd};
+use crate::observation::{Disk, Drbd, Observation, Role};
 use crate::plan::{Action, Goal, Plan, Step, Undo};
 
 /// The plan of a takeover that may be done.
-pub(super) fn plan(drbd: &Drbd, config: &Config, request: &Request, ground: &Ground) -> Plan {
+///
+/// What was so before has no undo, unless an unfinished takeover of ours made it so.
+pub(super) fn plan(
+    observation: &Observation,
+    drbd: &Drbd,
+    config: &Config,
+    request: &Request,
+    ground: &Ground,
+) -> Plan {
     let limits = &config.limits;
     let resource = &config.resource;
     let mut warnings = ground.warnings.clone();
@@ -106,7 +114,7 @@ pub(super) fn plan(drbd: &Drbd, config: &Config, request: &Request, ground: &Gro
                 control: mysqld.control.clone(),
                 datadir: mysqld.datadir.clone(),
                 error_log: mysqld.error_log.clone(),
-                // A mysqld that failed to start has acknowledged nothing, and InnoDB recovers from a kill.
+                // InnoDB recovers from a kill: what was committed stays.
                 kill_at_deadline: true,
             },
             deadline: limits.stop_mysqld,
@@ -136,5 +144,25 @@ pub(super) fn plan(drbd: &Drbd, config: &Config, request: &Request, ground: &Gro
     if !ground.yielded {
         steps.push(plain(connect, limits.drbd));
     }
+    for step in &mut steps {
+        let name = step.action.name();
+        let began_before = observation.past.unfinished_takeover.iter().any(|begun| begun == name);
+        if is_so(&step.action, observation, drbd) && !began_before {
+            step.undo = None;
+        }
+    }
     Plan { goal: Goal::Takeover, reason: ground.reason.clone(), warnings, steps }
+}
+
+/// Whether the node was seen as the action would make it.
+fn is_so(action: &Action, observation: &Observation, drbd: &Drbd) -> bool {
+    match action {
+        Action::PromoteDrbd { .. } => drbd.role == Role::Primary,
+        Action::Mount { .. } => observation.mount.known().is_some_and(|mount| mount.at_directory.is_some()),
+        Action::StartMysqld { .. } => {
+            observation.mysqld.known().is_some_and(|mysqld| !mysqld.processes.is_empty())
+        }
+        Action::AddVip { .. } => observation.vip.here.known().is_some_and(Option::is_some),
+        _ => false,
+    }
 }
