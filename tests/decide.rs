@@ -89,6 +89,19 @@ fn a_peer_that_yielded_is_promoted_over_while_connected() {
 }
 
 #[test]
+fn a_secondary_behind_a_cut_replication_link_has_not_yielded() {
+    let mut observation = standby_with(|world| {
+        world.machines[0].role = Role::Secondary;
+        world.machines[0].vip = false;
+        world.machines[1].peer_role = Role::Secondary;
+    });
+    for answer in [Fact::Known(None), Fact::Unknown("eth1 has no carrier".into())] {
+        observation.peer.addresses[0].answer = answer;
+        assert_eq!(refused(&observation, &config()), RefusalKind::PeerUnseen);
+    }
+}
+
+#[test]
 fn a_secondary_that_died_unnoticed_is_disconnected_first() {
     let mut observation = peer_lost();
     drbd(&mut observation).peer_role = Role::Secondary;
