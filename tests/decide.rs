@@ -199,6 +199,29 @@ fn a_consistent_disk_promotes_only_with_a_confirmed_fence() {
 }
 
 #[test]
+fn a_consistent_disk_never_has_a_living_peer_fenced() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.drbd_notices(1));
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    drbd(&mut observation).disk = Disk::Consistent;
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::DiskNotCurrent);
+}
+
+#[test]
+fn an_isolated_node_fences_nobody() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.machines[0].vip = false);
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    let witness = AddressProbe { address: "10.77.0.254".parse().unwrap(), answer: Fact::Known(None) };
+    observation.witnesses = vec![witness];
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::Isolated);
+}
+
+#[test]
 fn a_resync_target_refuses() {
     let mut observation = peer_lost();
     drbd(&mut observation).replication = Replication::SyncTarget;

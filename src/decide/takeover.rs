@@ -274,7 +274,9 @@ fn ground(
     let promoted_before = drbd.role == Role::Primary
         && observation.past.unfinished_takeover.iter().any(|step| step == "promote-drbd");
     let peer = &config.peer.name;
-    let (reason, yielded, fence_first) = match peer_standing(observation, drbd) {
+    let standing = peer_standing(observation, drbd);
+    let dead = matches!(standing, PeerStanding::Dead(_));
+    let (reason, yielded, fence_first) = match standing {
         PeerStanding::Yielded if fence_for_vip => (
             format!(
                 "{peer} is Secondary but something still answers for the virtual IP, so that {peer} is fenced first"
@@ -283,10 +285,7 @@ fn ground(
             true,
         ),
         PeerStanding::Yielded => (format!("{peer} is Secondary and the virtual IP is free"), true, false),
-        PeerStanding::Dead(evidence) => {
-            witness_answers(observation, request, &mut warnings)?;
-            (format!("{peer} is dead: {evidence}"), false, fence_for_vip)
-        }
+        PeerStanding::Dead(evidence) => (format!("{peer} is dead: {evidence}"), false, fence_for_vip),
         // The evidence was weighed before that takeover promoted; the peer may meanwhile be back as Secondary.
         PeerStanding::Unseen(_) | PeerStanding::NoEvidence(_) if promoted_before && !fence_for_vip => {
             ("an earlier takeover was broken off after it had promoted".to_owned(), false, false)
@@ -331,6 +330,21 @@ fn ground(
             ));
         }
     };
+    // An isolated node that fences would take down a peer that serves.
+    if dead || fence_first {
+        witness_answers(observation, request, &mut warnings)?;
+    }
+    if fence_first && drbd.disk == Disk::Consistent && !request.peer_confirmed_inactive {
+        let resource = &config.resource;
+        return Err(refuse(
+            RefusalKind::DiskNotCurrent,
+            format!(
+                "the local disk of {resource} is Consistent, and {peer} is not known to be dead ({reason})"
+            ),
+            "the peer may have served alone since this node last saw it: fencing it would lose its commits",
+            format!("connect the nodes and let this one resync: drbdadm status {resource}"),
+        ));
+    }
     Ok(Ground { reason, warnings, yielded, fence_first })
 }
 
