@@ -169,7 +169,12 @@ impl<'a> Executor<'a> {
         let mut stuck = Vec::new();
         let mut commands = Vec::new();
         for step in ours.iter().rev() {
-            let Some(undo) = &step.undo else { continue };
+            let Some(undo) = &step.undo else {
+                if let Some(lasting) = lasting(&step.action) {
+                    self.reporter.warn(lasting);
+                }
+                continue;
+            };
             // Each undo needs the one before it: what is mounted can't be demoted. So the rest is for the person.
             if !stuck.is_empty() {
                 commands.extend(undo.action.commands());
@@ -273,6 +278,17 @@ impl<'a> Executor<'a> {
 
 fn began_before(past: &Past, name: &str) -> bool {
     past.unfinished_takeover.iter().any(|begun| begun == name)
+}
+
+/// What stays as it is although the takeover was taken back.
+fn lasting(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::StopClusterManager { .. } => {
+            Some("Heartbeat stays stopped here; when it may act again: systemctl start heartbeat.service")
+        }
+        Action::FencePeer { .. } => Some("a peer that was fenced stays off until a person switches it on again"),
+        _ => None,
+    }
 }
 
 fn interrupted(goal: Goal) -> Failure {
