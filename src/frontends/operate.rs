@@ -158,11 +158,13 @@ fn decide_patiently(
     let until = Instant::now() + wait;
     let mut told = None;
     loop {
-        let waited_out = Instant::now() >= until || interrupted.load(Ordering::Relaxed);
+        // Whoever interrupts the wait wants no fence either.
+        let waited_out = Instant::now() >= until;
+        let over = waited_out || interrupted.load(Ordering::Relaxed);
         let request = Request { waited_out, ..request };
         match decide(goal, &node.observe(), config, &request) {
             Decision::Plan(plan) => return Ok((plan, request)),
-            Decision::Refusal(refusal) if waited_out || !refusal.kind.may_pass() => {
+            Decision::Refusal(refusal) if over || !refusal.kind.may_pass() => {
                 return Err((refusal, request));
             }
             Decision::Refusal(refusal) => {
