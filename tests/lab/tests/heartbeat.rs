@@ -36,8 +36,10 @@ fn start_heartbeat(lab: &Lab) -> Result<()> {
     for (node, peer) in [(lab.node1(), "node2"), (lab.node2(), "node1")] {
         wait_until(&format!("Heartbeat on {} to see {peer}", node.name()), SOON, || {
             let peer_status = node.run_ok(&format!("cl_status nodestatus {peer}"))?;
-            let processes = node.run_ok("pidof heartbeat")?.split_whitespace().count();
-            Ok((peer_status.trim() == "active" && processes > 3).then_some(()))
+            // Until then it is in a transition, in which it puts off an orderly stop.
+            let log = node.run_ok("cat /var/log/ha-log")?;
+            let settled = log.contains("Initial resource acquisition complete");
+            Ok((peer_status.trim() == "active" && settled).then_some(()))
         })?;
     }
     Ok(())

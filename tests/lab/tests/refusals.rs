@@ -389,7 +389,9 @@ fn failing_fences(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
 /// A node that boots without its peer can't know whether its copy is current; DRBD says so when it is told to fence.
 fn consistent(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
     cluster.configure(&ClusterOptions::default())?;
-    node.run_ok("sed -i 's/^ *disk .*/&\\n disk { fencing resource-only; }/' /etc/drbd.d/r0.res; sync")?;
+    node.run_ok(
+        "sed -i 's/^ *disk {/& fencing resource-only;/' /etc/drbd.d/r0.res && drbdadm dump r0 && sync",
+    )?;
     node.power_cut()?;
     node.boot()?;
     wait_for_drbd(node, "ds:Consistent")?;
