@@ -108,7 +108,7 @@ impl<'a> Executor<'a> {
         for (index, step) in plan.steps.iter().enumerate() {
             let name = step.action.name();
             let started = !self.interrupted.load(Ordering::Relaxed);
-            let result = if started { self.step(step) } else { Err(interrupted(plan.goal)) };
+            let result = if started { self.step(step) } else { Err(interrupted()) };
             match result {
                 Ok(applied) => {
                     if applied.change == Change::Done || began_before(past, name) {
@@ -288,18 +288,17 @@ fn lasting(action: &Action) -> Option<&'static str> {
         Action::StopClusterManager { .. } => {
             Some("Heartbeat stays stopped here; when it may act again: systemctl start heartbeat.service")
         }
-        Action::FencePeer { .. } => Some("a peer that was fenced stays off until a person switches it on again"),
+        Action::FencePeer { .. } => {
+            Some("a peer that was fenced stays off until a person switches it on again")
+        }
         _ => None,
     }
 }
 
-fn interrupted(goal: Goal) -> Failure {
+fn interrupted() -> Failure {
     Failure::failed(
         "standin was told to end",
-        match goal {
-            Goal::Takeover => "a takeover that stops half-way must not leave the node half active",
-            Goal::Release => "a release that stops half-way leaves the node half active",
-        },
+        "a takeover or a release that stops half-way leaves the node half active",
         "run it again when it may go on",
     )
 }
