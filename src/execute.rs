@@ -286,7 +286,9 @@ fn lasting(action: &Action) -> Option<&'static str> {
         Action::StopClusterManager { .. } => {
             Some("Heartbeat stays stopped here; when it may act again: systemctl start heartbeat.service")
         }
-        Action::FencePeer { .. } => Some("a peer that was fenced stays off until a person switches it on again"),
+        Action::FencePeer { .. } => {
+            Some("a peer that was fenced stays off until a person switches it on again")
+        }
         _ => None,
     }
 }
