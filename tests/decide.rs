@@ -325,6 +325,25 @@ fn what_was_so_before_has_no_undo_unless_a_broken_takeover_made_it() {
     assert_eq!(undone(&peer_lost()), ["disconnect-drbd", "promote-drbd", "mount", "start-mysqld", "add-vip"]);
 }
 
+#[test]
+fn a_release_connects_again_what_a_broken_takeover_disconnected() {
+    let steps = |observation: &Observation| -> Vec<&'static str> {
+        match decide::release(observation, &config(), &Request::default()) {
+            Decision::Plan(plan) => names(&plan),
+            Decision::Refusal(refusal) => panic!("{refusal}"),
+        }
+    };
+    let mut observation = peer_lost();
+    assert!(steps(&observation).is_empty());
+    drbd(&mut observation).connection = Connection::StandAlone;
+    assert!(steps(&observation).is_empty(), "a split brain is left to a person");
+    observation.past.we_disconnected_drbd = true;
+    assert_eq!(
+        steps(&observation),
+        ["remove-vip", "stop-mysqld", "unmount", "demote-drbd", "reconnect-drbd"]
+    );
+}
+
 fn fact<T: std::fmt::Debug + Clone + 'static>(
     value: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Fact<T>> {

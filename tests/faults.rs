@@ -40,7 +40,7 @@ fn operate(
     let mut journal = journal.next_run(kill);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         Executor::new(node, &mut journal, Arc::new(Silent), Arc::new(AtomicBool::new(false)))
-            .grace(Duration::from_millis(30))
+            .grace(Duration::from_millis(150))
             .run(&plan, request, &past)
     }));
     world.lock().unwrap().machines[1].past = Default::default();

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -39,6 +40,8 @@ fn take_in(directory: &Path, cluster: &str) -> Result<Lock, Failure> {
         .truncate(false)
         .read(true)
         .write(true)
+        // Whoever may open it, if only for reading, could lock it and so keep a takeover from starting.
+        .mode(0o600)
         .open(&path)
         .map_err(|error| cannot(&error))?;
     let mut holder = String::new();

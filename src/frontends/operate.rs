@@ -110,6 +110,12 @@ pub(super) fn operate(
             } else {
                 say_error(refusal);
             }
+            if goal == Goal::Takeover && !past.unfinished_takeover.is_empty() {
+                say_error(format_args!(
+                    "an earlier takeover was broken off in {}; to take back what it did: standin release",
+                    past.unfinished_takeover.last().map_or("its first step", String::as_str)
+                ));
+            }
             return Ok(Outcome::Refused);
         }
     };

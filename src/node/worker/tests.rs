@@ -93,6 +93,14 @@ fn a_call_that_hangs_is_abandoned_at_its_deadline() {
 }
 
 #[test]
+fn nothing_is_asked_when_the_deadline_has_passed() {
+    let idle = Mutex::new(None);
+    let start = || -> Result<Worker, Failure> { panic!("a worker was started") };
+    let failure = call_with::<Value>(&idle, &start, &audit_of("/"), Instant::now()).unwrap_err();
+    assert_eq!(failure.kind, crate::failure::FailureKind::TimedOut);
+}
+
+#[test]
 fn a_hanging_call_keeps_no_other_caller_waiting() {
     let idle = Mutex::new(None);
     std::thread::scope(|scope| {
