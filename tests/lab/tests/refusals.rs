@@ -351,8 +351,15 @@ fn fences() -> Result<()> {
         wait_for_drbd(two, "cs:WFConnection")?;
         failing_fences(&cluster, two)?;
         consistent(&cluster, two)?;
+
+        // As the takeover's warning says.
         one.boot()?;
-        lab.wait_in_sync()
+        wait_for_drbd(two, "cs:StandAlone")?;
+        one.run_ok("drbdadm disconnect r0; drbdadm connect --discard-my-data r0")?;
+        two.run_ok("drbdadm connect r0")?;
+        lab.wait_in_sync()?;
+        ensure!(two.drbd()?.contains("ro:Primary/Secondary"), "{}", two.drbd()?);
+        Ok(())
     })
 }
 
@@ -401,7 +408,7 @@ fn consistent(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
     let fence = vec!["fence: [/bin/true]"];
     cluster.configure(&ClusterOptions { more: fence, ..ClusterOptions::default() })?;
     let plan = cluster.expect(node, "plan", 0)?.stdout;
-    for part in ["/bin/true", "--force", "warning: "] {
+    for part in ["/bin/true", "--force", "warning: ", "drbdadm connect --discard-my-data r0"] {
         ensure!(plan.contains(part), "{part:?} is missing in the plan: {plan}");
     }
     println!("--- Consistent with a fence\n{}", cluster.expect(node, "takeover", 0)?.stdout);
