@@ -65,10 +65,13 @@ pub(super) fn plan(
     let mut promote = drbd.commands.promote.clone();
     if drbd.disk == Disk::Consistent && !ground.yielded {
         promote.push("--force".to_owned());
-        warnings.push(
-            "the local disk is only Consistent: commits that only the peer took are lost with this takeover"
-                .to_owned(),
-        );
+        let peer = &config.peer.name;
+        // The promotion makes two generations at once, so that DRBD finds no common one with the peer any more.
+        warnings.push(format!(
+            "the local disk is only Consistent: commits that only {peer} took are lost with this takeover, and DRBD will call \
+             the return of {peer} a split brain; then type on {peer}: drbdadm disconnect {resource}; drbdadm connect \
+             --discard-my-data {resource}; and here: drbdadm connect {resource}"
+        ));
     }
     steps.push(Step {
         action: Action::PromoteDrbd { resource: resource.clone(), command: promote },
