@@ -14,8 +14,8 @@ demo: lab
 
 test: check lab
 	tests/setup
-	$(CARGO) test --locked --package standin -- --include-ignored
-	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+	$(CARGO) test --locked --package standin --no-fail-fast -- --include-ignored
+	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
 
 fast: check
 	$(CARGO) test --locked --workspace
@@ -29,7 +29,7 @@ lab:
 	target/release/lab build
 
 lab-test: lab
-	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
 
 clean:
 	$(CARGO) clean

@@ -5,4 +5,5 @@ mod history;
 mod lock;
 mod operate;
 mod report;
+mod say;
 mod status;

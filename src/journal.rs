@@ -7,7 +7,7 @@
 mod history;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -131,6 +131,8 @@ pub trait Sink: Send {
 pub struct Journal {
     file: File,
     run: u64,
+    /// The last line may be cut short: a full disk, or a kill in the middle of a write.
+    torn: bool,
 }
 
 impl Journal {
@@ -142,11 +144,16 @@ impl Journal {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o640).open(path)?;
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
         let run = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        Ok(Self { file, run })
+        Ok(Self { file, run, torn: last != [b'\n'] })
     }
 }
 
@@ -156,8 +163,13 @@ impl Sink for Journal {
         let entry = Entry { at, run: self.run, event: event.clone() };
         let mut line = serde_json::to_vec(&entry).map_err(io::Error::other)?;
         line.push(b'\n');
+        if self.torn {
+            line.insert(0, b'\n');
+        }
         // One write per line: with O_APPEND two writers never tear each other's lines.
-        self.file.write_all(&line)
+        let written = self.file.write_all(&line);
+        self.torn = written.is_err();
+        written
     }
 }
 
@@ -189,4 +201,24 @@ pub fn boot_id() -> String {
 pub fn path(cluster: &str) -> PathBuf {
     let directory = std::env::var_os("STANDIN_STATE_DIR").unwrap_or_else(|| "/var/lib/standin".into());
     PathBuf::from(directory).join(format!("{cluster}.journal"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_swallow_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state").join("r0.journal");
+        let step = |step: &str| Event::StepStart { step: step.to_owned() };
+        Journal::open(&path).unwrap().append(&step("mount")).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":\"2026-").unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&step("add-vip")).unwrap();
+        journal.append(&step("verify")).unwrap();
+        let events: Vec<Event> = read(&path).unwrap().into_iter().map(|entry| entry.event).collect();
+        assert_eq!(events, [step("mount"), step("add-vip"), step("verify")]);
+    }
 }

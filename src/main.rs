@@ -1,5 +1,6 @@
 //! The `standin` command: parse, log, dispatch, exit code.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
         .init();
     let cli = cli::Cli::parse();
     let outcome = cli::run(&cli).unwrap_or_else(|error| {
-        eprintln!("standin: {error:#}");
+        // Whoever reads standard error may be gone; the exit code still tells.
+        let _ = writeln!(io::stderr(), "standin: {error:#}");
         Outcome::Failed
     });
     ExitCode::from(outcome.exit_code())

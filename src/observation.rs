@@ -64,6 +64,9 @@ pub enum DrbdGeneration {
     /// 9 (`drbdsetup status --json`).
     #[serde(rename = "9")]
     Nine,
+    /// The module is not loaded, so that no resource can be configured.
+    #[serde(rename = "not-loaded")]
+    NotLoaded,
 }
 
 /// One DRBD resource seen from this node.

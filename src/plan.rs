@@ -248,6 +248,12 @@ impl Action {
             Action::StopClusterManager { how: HeartbeatStop::Stop } => {
                 vec!["systemctl stop heartbeat.service".into()]
             }
+            // Planned when there is no connection, or no resource, to act on.
+            Action::DisconnectDrbd { command, .. } | Action::DemoteDrbd { command, .. }
+                if command.is_empty() =>
+            {
+                Vec::new()
+            }
             Action::FencePeer { command }
             | Action::DisconnectDrbd { command, .. }
             | Action::PromoteDrbd { command, .. }

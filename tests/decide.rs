@@ -89,6 +89,19 @@ fn a_peer_that_yielded_is_promoted_over_while_connected() {
 }
 
 #[test]
+fn a_secondary_behind_a_cut_replication_link_has_not_yielded() {
+    let mut observation = standby_with(|world| {
+        world.machines[0].role = Role::Secondary;
+        world.machines[0].vip = false;
+        world.machines[1].peer_role = Role::Secondary;
+    });
+    for answer in [Fact::Known(None), Fact::Unknown("eth1 has no carrier".into())] {
+        observation.peer.addresses[0].answer = answer;
+        assert_eq!(refused(&observation, &config()), RefusalKind::PeerUnseen);
+    }
+}
+
+#[test]
 fn a_secondary_that_died_unnoticed_is_disconnected_first() {
     let mut observation = peer_lost();
     drbd(&mut observation).peer_role = Role::Secondary;
@@ -186,6 +199,29 @@ fn a_consistent_disk_promotes_only_with_a_confirmed_fence() {
 }
 
 #[test]
+fn a_consistent_disk_never_has_a_living_peer_fenced() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.drbd_notices(1));
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    drbd(&mut observation).disk = Disk::Consistent;
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::DiskNotCurrent);
+}
+
+#[test]
+fn an_isolated_node_fences_nobody() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.machines[0].vip = false);
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    let witness = AddressProbe { address: "10.77.0.254".parse().unwrap(), answer: Fact::Known(None) };
+    observation.witnesses = vec![witness];
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::Isolated);
+}
+
+#[test]
 fn a_resync_target_refuses() {
     let mut observation = peer_lost();
     drbd(&mut observation).replication = Replication::SyncTarget;
@@ -271,6 +307,22 @@ fn a_peer_that_does_not_yield_in_time_is_fenced_before_anything_else() {
     let waited = Request { waited_out: true, ..Request::default() };
     let plan = planned(&observation, &config, waited);
     assert_eq!(names(&plan)[..4], ["stop-cluster-manager", "fence-peer", "wait-vip-gone", "disconnect-drbd"]);
+}
+
+#[test]
+fn what_was_so_before_has_no_undo_unless_a_broken_takeover_made_it() {
+    let mut observation = standby_with(|world| {
+        world.machines.swap(0, 1);
+        world.machines[1].vip = false;
+    });
+    let undone = |observation: &Observation| -> Vec<&'static str> {
+        let plan = planned(observation, &config(), Request::default());
+        plan.steps.iter().filter(|step| step.undo.is_some()).map(|step| step.action.name()).collect()
+    };
+    assert_eq!(undone(&observation), ["add-vip"]);
+    observation.past.unfinished_takeover = vec!["promote-drbd".into(), "mount".into()];
+    assert_eq!(undone(&observation), ["promote-drbd", "mount", "add-vip"]);
+    assert_eq!(undone(&peer_lost()), ["disconnect-drbd", "promote-drbd", "mount", "start-mysqld", "add-vip"]);
 }
 
 fn fact<T: std::fmt::Debug + Clone + 'static>(

@@ -5,7 +5,7 @@ use crate::observation::{AddressProbe, Connection, Drbd, Fact, Observation, Role
 /// Where the peer stands, as far as the evidence goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerStanding {
-    /// Connected and Secondary: it gave everything up, and promoting while connected is safest.
+    /// Connected, answering and Secondary: it gave everything up, and promoting while connected is safest.
     Yielded,
     /// Dead, and on which evidence.
     Dead(String),
@@ -25,9 +25,19 @@ pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
     let alive = addresses.iter().find(|probe| matches!(probe.answer, Fact::Known(Some(_))));
     let any_silent = addresses.iter().any(is_silent);
     let replication_silent = addresses.first().is_some_and(is_silent);
+    let replication_answers =
+        addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
 
     match (drbd.connection, alive) {
         (Connection::Connected | Connection::Handshake, Some(probe)) => match drbd.peer_role {
+            // What DRBD last heard is stale when its own link was cut while the clients' network still works.
+            Role::Secondary if drbd.connection == Connection::Connected && !replication_answers => {
+                PeerStanding::Unseen(format!(
+                    "the peer answers at {} but not at its replication address, so that DRBD's \"Connected\" may be stale ({})",
+                    probe.address,
+                    list(addresses)
+                ))
+            }
             Role::Secondary if drbd.connection == Connection::Connected => PeerStanding::Yielded,
             Role::Primary => {
                 PeerStanding::Primary(format!("the peer is Primary and answers at {}", probe.address))

@@ -1,12 +1,15 @@
-//! May this node step into the active one's place, and how?
+//! May this node step into the active one's place?
+
+mod steps;
 
 use super::evidence::{PeerStanding, peer_standing};
 use super::{Decision, Refusal, RefusalKind, Request, refuse};
 use crate::config::{ClusterManager, Config};
+use crate::observation::DrbdGeneration;
 use crate::observation::{
     Connection, Disk, Drbd, Fact, Mysqld, MysqldAnswer, Observation, Replication, Role,
 };
-use crate::plan::{Action, Goal, Plan, Step, Undo};
+use crate::plan::{Goal, Plan};
 
 /// Decides about a takeover. Lasting refusals come before those that waiting may cure.
 pub fn takeover(observation: &Observation, config: &Config, request: &Request) -> Decision {
@@ -22,17 +25,26 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
     mount_is_free_or_ours(observation, config)?;
     let mysqld = no_other_mysqld(observation, config)?;
     if already_active(observation, drbd, mysqld, config) {
+        let warnings = if drbd.connection == Connection::StandAlone {
+            let resource = &config.resource;
+            vec![format!(
+                "DRBD resource {resource} is StandAlone, so that the peer is not resynced: see dmesg | grep 'drbd \
+                 {resource}'; if it is no split brain: drbdadm connect {resource}"
+            )]
+        } else {
+            Vec::new()
+        };
         return Ok(Plan {
             goal: Goal::Takeover,
             reason: format!("{} is already active", config.this_node.name),
-            warnings: Vec::new(),
+            warnings,
             steps: Vec::new(),
         });
     }
     disk_is_current(drbd, config, request)?;
     stand_alone_is_ours(observation, drbd, config)?;
     let ground = ground(observation, drbd, config, request)?;
-    Ok(plan(drbd, config, request, &ground))
+    Ok(steps::plan(observation, drbd, config, request, &ground))
 }
 
 /// On which ground the takeover stands.
@@ -80,7 +92,12 @@ fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a
     if drbd.connection == Connection::Unconfigured {
         return Err(refuse(
             RefusalKind::DrbdNotConfigured,
-            format!("DRBD resource {resource} is not configured in the kernel"),
+            match drbd.generation {
+                DrbdGeneration::NotLoaded => {
+                    format!("the drbd module is not loaded, so that resource {resource} is down")
+                }
+                _ => format!("DRBD resource {resource} is not configured in the kernel"),
+            },
             "without it nobody knows whether the local data is current",
             format!("bring it up and let it find its peer: drbdadm up {resource}"),
         ));
@@ -123,6 +140,16 @@ fn disk_is_current(drbd: &Drbd, config: &Config, request: &Request) -> Result<()
                  and was not active alone since: standin takeover --peer-confirmed-inactive",
             ));
         }
+        disk if drbd.replication == Replication::SyncTarget => {
+            let percent =
+                drbd.resync_percent.map(|percent| format!(", {percent} % done")).unwrap_or_default();
+            return Err(refuse(
+                RefusalKind::DiskNotCurrent,
+                format!("the local disk of {resource} is {disk:?}: a resync from the peer runs{percent}"),
+                "half of the data here is older than the rest until the resync ends; a takeover would lose commits",
+                format!("keep the peer running until the resync ends: drbdadm status {resource}"),
+            ));
+        }
         disk => {
             return Err(refuse(
                 RefusalKind::DiskNotCurrent,
@@ -158,7 +185,8 @@ fn stand_alone_is_ours(observation: &Observation, drbd: &Drbd, config: &Config) 
         format!("DRBD resource {resource} is StandAlone, and not because of an earlier takeover of ours"),
         "someone disconnected it or DRBD found a split brain: the peer may hold commits that this node lacks",
         format!(
-            "see what happened: dmesg | grep 'drbd {resource}'; if it was a plain disconnect: drbdadm connect {resource}"
+            "see whether it was a split brain: dmesg | grep -i split-brain; if not: drbdadm connect {resource}; if so, \
+             find out first which node took the later commits, because only the data of one can be kept"
         ),
     ))
 }
@@ -266,7 +294,9 @@ fn ground(
     let promoted_before = drbd.role == Role::Primary
         && observation.past.unfinished_takeover.iter().any(|step| step == "promote-drbd");
     let peer = &config.peer.name;
-    let (reason, yielded, fence_first) = match peer_standing(observation, drbd) {
+    let standing = peer_standing(observation, drbd);
+    let dead = matches!(standing, PeerStanding::Dead(_));
+    let (reason, yielded, fence_first) = match standing {
         PeerStanding::Yielded if fence_for_vip => (
             format!(
                 "{peer} is Secondary but something still answers for the virtual IP, so that {peer} is fenced first"
@@ -275,10 +305,7 @@ fn ground(
             true,
         ),
         PeerStanding::Yielded => (format!("{peer} is Secondary and the virtual IP is free"), true, false),
-        PeerStanding::Dead(evidence) => {
-            witness_answers(observation, request, &mut warnings)?;
-            (format!("{peer} is dead: {evidence}"), false, fence_for_vip)
-        }
+        PeerStanding::Dead(evidence) => (format!("{peer} is dead: {evidence}"), false, fence_for_vip),
         // The evidence was weighed before that takeover promoted; the peer may meanwhile be back as Secondary.
         PeerStanding::Unseen(_) | PeerStanding::NoEvidence(_) if promoted_before && !fence_for_vip => {
             ("an earlier takeover was broken off after it had promoted".to_owned(), false, false)
@@ -323,6 +350,21 @@ fn ground(
             ));
         }
     };
+    // An isolated node that fences would take down a peer that serves.
+    if dead || fence_first {
+        witness_answers(observation, request, &mut warnings)?;
+    }
+    if fence_first && drbd.disk == Disk::Consistent && !request.peer_confirmed_inactive {
+        let resource = &config.resource;
+        return Err(refuse(
+            RefusalKind::DiskNotCurrent,
+            format!(
+                "the local disk of {resource} is Consistent, and {peer} is not known to be dead ({reason})"
+            ),
+            "the peer may have served alone since this node last saw it: fencing it would lose its commits",
+            format!("connect the nodes and let this one resync: drbdadm status {resource}"),
+        ));
+    }
     Ok(Ground { reason, warnings, yielded, fence_first })
 }
 
@@ -378,137 +420,4 @@ fn witness_answers(
         "it may be this node that is cut off, while the peer still serves",
         "see to this node's network; when the peer is certainly off: standin takeover --peer-confirmed-inactive",
     ))
-}
-
-fn plan(drbd: &Drbd, config: &Config, request: &Request, ground: &Ground) -> Plan {
-    let limits = &config.limits;
-    let resource = &config.resource;
-    let mut warnings = ground.warnings.clone();
-    let mut steps = Vec::new();
-    let plain = |action, deadline| Step { action, deadline, undo: None };
-
-    let wait = plain(
-        Action::WaitVipGone {
-            vip: config.vip.address.addr(),
-            interface: config.vip.interface.clone(),
-            misses: config.vip.misses,
-            interval: config.vip.interval,
-        },
-        limits.wait_vip_gone,
-    );
-    let stop_manager = match config.cluster_manager {
-        ClusterManager::Heartbeat(how) => {
-            Some(plain(Action::StopClusterManager { how }, limits.stop_cluster_manager))
-        }
-        ClusterManager::None | ClusterManager::Pacemaker | ClusterManager::Keepalived => None,
-    };
-    let fence = config.fence.as_ref().filter(|_| !ground.yielded).map(|command| {
-        let command = command.iter().map(|word| word.replace("{peer}", &config.peer.name)).collect();
-        plain(Action::FencePeer { command }, limits.fence_peer)
-    });
-    if ground.fence_first {
-        steps.extend(stop_manager);
-        steps.extend(fence);
-        steps.push(wait);
-    } else {
-        steps.push(wait);
-        steps.extend(stop_manager);
-        steps.extend(fence);
-    }
-
-    let connect =
-        Action::ReconnectDrbd { resource: resource.clone(), command: drbd.commands.connect.clone() };
-    if !ground.yielded {
-        steps.push(Step {
-            action: Action::DisconnectDrbd {
-                resource: resource.clone(),
-                command: drbd.commands.disconnect.clone(),
-            },
-            deadline: limits.drbd,
-            undo: Some(Undo { action: connect.clone(), deadline: limits.drbd }),
-        });
-    }
-    let mut promote = drbd.commands.promote.clone();
-    if drbd.disk == Disk::Consistent && !ground.yielded {
-        promote.push("--force".to_owned());
-        warnings.push(
-            "the local disk is only Consistent: commits that only the peer took are lost with this takeover"
-                .to_owned(),
-        );
-    }
-    steps.push(Step {
-        action: Action::PromoteDrbd { resource: resource.clone(), command: promote },
-        deadline: limits.drbd,
-        undo: Some(Undo {
-            action: Action::DemoteDrbd { resource: resource.clone(), command: drbd.commands.demote.clone() },
-            deadline: limits.drbd,
-        }),
-    });
-    let mount = &config.mount;
-    steps.push(Step {
-        action: Action::Mount {
-            device: mount.device.clone(),
-            directory: mount.directory.clone(),
-            filesystem: mount.filesystem.clone(),
-            options: mount.options.clone(),
-        },
-        deadline: limits.mount,
-        undo: Some(Undo {
-            action: Action::Unmount { device: mount.device.clone(), directory: mount.directory.clone() },
-            deadline: limits.unmount,
-        }),
-    });
-    let mysqld = &config.mysqld;
-    steps.push(plain(
-        Action::AuditEngines {
-            datadir: mysqld.datadir.clone(),
-            refuse_above_percent: config.refuse_myisam_above_percent,
-            accept_myisam: request.accept_myisam,
-        },
-        limits.audit_engines,
-    ));
-    steps.push(Step {
-        action: Action::StartMysqld {
-            control: mysqld.control.clone(),
-            datadir: mysqld.datadir.clone(),
-            socket: mysqld.socket.clone(),
-            error_log: mysqld.error_log.clone(),
-        },
-        deadline: limits.start_mysqld,
-        undo: Some(Undo {
-            action: Action::StopMysqld {
-                control: mysqld.control.clone(),
-                datadir: mysqld.datadir.clone(),
-                error_log: mysqld.error_log.clone(),
-                // A mysqld that failed to start has acknowledged nothing, and InnoDB recovers from a kill.
-                kill_at_deadline: true,
-            },
-            deadline: limits.stop_mysqld,
-        }),
-    });
-    if config.cluster_manager != ClusterManager::Keepalived {
-        let vip = config.vip.address;
-        let interface = &config.vip.interface;
-        steps.push(Step {
-            action: Action::AddVip { vip, interface: interface.clone() },
-            deadline: limits.vip,
-            undo: Some(Undo {
-                action: Action::RemoveVip { vip, interface: interface.clone() },
-                deadline: limits.vip,
-            }),
-        });
-    }
-    steps.push(plain(
-        Action::Verify {
-            vip: config.vip.address.addr(),
-            port: mysqld.port,
-            read_only: mysqld.read_only,
-            credentials: mysqld.credentials.clone(),
-        },
-        limits.verify,
-    ));
-    if !ground.yielded {
-        steps.push(plain(connect, limits.drbd));
-    }
-    Plan { goal: Goal::Takeover, reason: ground.reason.clone(), warnings, steps }
 }

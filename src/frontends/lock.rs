@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -10,6 +11,7 @@ use super::cli::directory;
 use crate::failure::Failure;
 
 /// Held until it is dropped or its process ends.
+#[derive(Debug)]
 pub(super) struct Lock {
     _file: Flock<File>,
 }
@@ -19,7 +21,10 @@ pub(super) struct Lock {
 /// # Errors
 /// Refused when another standin holds it (with its process id), failed when the file can't be made.
 pub(super) fn take(cluster: &str) -> Result<Lock, Failure> {
-    let directory = directory("STANDIN_RUN_DIR", "/run/standin");
+    take_in(&directory("STANDIN_RUN_DIR", "/run/standin"), cluster)
+}
+
+fn take_in(directory: &Path, cluster: &str) -> Result<Lock, Failure> {
     let path = directory.join(format!("{cluster}.lock"));
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(
@@ -28,7 +33,7 @@ pub(super) fn take(cluster: &str) -> Result<Lock, Failure> {
             "run standin as root, and see whether the directory can be written",
         )
     };
-    std::fs::create_dir_all(&directory).map_err(|error| cannot(&error))?;
+    std::fs::create_dir_all(directory).map_err(|error| cannot(&error))?;
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -53,5 +58,30 @@ pub(super) fn take(cluster: &str) -> Result<Lock, Failure> {
             format!("wait until it ends, or see what it does: ps -f {}", holder.trim()),
         )),
         Err((_, error)) => Err(cannot(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::FailureKind;
+
+    #[test]
+    fn one_holder_per_cluster_and_clusters_side_by_side() {
+        let directory = tempfile::tempdir().unwrap();
+        let orders = take_in(directory.path(), "orders").unwrap();
+        let refused = take_in(directory.path(), "orders").unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        assert!(refused.seen.contains(&std::process::id().to_string()), "{refused}");
+        let _other = take_in(directory.path(), "invoices").unwrap();
+        drop(orders);
+        take_in(directory.path(), "orders").unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_fails_with_its_path() {
+        let failure = take_in(Path::new("/proc/no-such-directory"), "orders").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Failed);
+        assert!(failure.seen.contains("/proc/no-such-directory/orders.lock"), "{failure}");
     }
 }

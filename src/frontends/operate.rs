@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::lock;
 use super::report::{self, TextReporter};
+use super::say::{say, say_error, say_text};
 use crate::config::Config;
 use crate::decide::{self, Decision, Refusal, Request};
 use crate::execute::{Ended, Executor, Reporter};
@@ -33,17 +34,19 @@ pub(super) fn show_plan(
     let node = RealNode::new(config.clone(), past(config)?);
     let decision = decide(goal, &node.observe(), config, &request);
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&decision)?);
+        say(serde_json::to_string_pretty(&decision)?);
     } else {
         match &decision {
-            Decision::Plan(plan) => print!("{plan}"),
+            Decision::Plan(plan) => {
+                say_text(plan);
+            }
             Decision::Refusal(refusal) => {
-                eprintln!("{refusal}");
+                say_error(refusal);
                 if refusal.kind.may_pass() && goal == Goal::Takeover {
-                    eprintln!(
+                    say_error(format_args!(
                         "standin takeover would first wait up to {} for this to pass",
                         humantime::format_duration(config.limits.wait_vip_gone)
-                    );
+                    ));
                 }
             }
         }
@@ -66,20 +69,31 @@ pub(super) fn operate(
     let _lock = match lock::take(&config.name) {
         Ok(lock) => lock,
         Err(failure) => {
-            eprintln!("{failure}");
-            return Ok(match failure.kind {
+            let outcome = match failure.kind {
                 crate::failure::FailureKind::Refused => Outcome::Refused,
                 _ => Outcome::Failed,
-            });
+            };
+            if as_json {
+                say(json!({"outcome": outcome, "failure": failure}));
+            } else if outcome == Outcome::Refused {
+                say_error(format_args!("refused: {failure}"));
+            } else {
+                say_error(&failure);
+            }
+            return Ok(outcome);
         }
     };
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("a signal handler")?;
     }
+    // A connection that drops in the middle of a takeover is no reason to undo it: the history shows how it ended.
+    let ignored = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, ignored).context("a signal handler")?;
     let past = past(&config)?;
     let path = journal::path(&config.name);
-    let mut journal = Journal::open(&path).with_context(|| format!("the journal {}", path.display()))?;
+    let mut journal = Journal::open(&path)
+        .with_context(|| format!("the journal {} can't be opened; run standin as root", path.display()))?;
     let reporter = Arc::new(TextReporter::new(as_json));
     let node = Arc::new(RealNode::new(config.clone(), past.clone()));
 
@@ -92,9 +106,9 @@ pub(super) fn operate(
                 reporter.warn(&format!("the journal can't be written: {error}"));
             }
             if as_json {
-                println!("{}", json!({"outcome": Outcome::Refused, "refusal": refusal}));
+                say(json!({"outcome": Outcome::Refused, "refusal": refusal}));
             } else {
-                eprintln!("{refusal}");
+                say_error(refusal);
             }
             return Ok(Outcome::Refused);
         }
@@ -103,7 +117,7 @@ pub(super) fn operate(
     let ended =
         Executor::new(node.clone(), &mut journal, reporter.clone(), interrupted).run(&plan, request, &past);
     if as_json {
-        println!("{}", report::as_json(&ended, begun.elapsed()));
+        say(report::as_json(&ended, begun.elapsed()));
     } else {
         report::print_end(&config, goal, &plan, &ended, begun.elapsed());
     }
@@ -144,11 +158,13 @@ fn decide_patiently(
     let until = Instant::now() + wait;
     let mut told = None;
     loop {
-        let waited_out = Instant::now() >= until || interrupted.load(Ordering::Relaxed);
+        // Whoever interrupts the wait wants no fence either.
+        let waited_out = Instant::now() >= until;
+        let over = waited_out || interrupted.load(Ordering::Relaxed);
         let request = Request { waited_out, ..request };
         match decide(goal, &node.observe(), config, &request) {
             Decision::Plan(plan) => return Ok((plan, request)),
-            Decision::Refusal(refusal) if waited_out || !refusal.kind.may_pass() => {
+            Decision::Refusal(refusal) if over || !refusal.kind.may_pass() => {
                 return Err((refusal, request));
             }
             Decision::Refusal(refusal) => {
@@ -172,6 +188,7 @@ fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Requ
 /// What the journal says of earlier runs of this boot.
 pub(super) fn past(config: &Config) -> anyhow::Result<Past> {
     let path = journal::path(&config.name);
-    let entries = journal::read(&path).with_context(|| format!("the journal {}", path.display()))?;
+    let entries = journal::read(&path)
+        .with_context(|| format!("the journal {} can't be read; run standin as root", path.display()))?;
     Ok(journal::past(&entries, &journal::boot_id()))
 }

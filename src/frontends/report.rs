@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::say::{say, say_error};
 use crate::config::Config;
 use crate::decide::Refusal;
 use crate::execute::{Ended, Phase, Reporter};
@@ -53,8 +54,8 @@ impl TextReporter {
             return;
         }
         match self.spinner.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_ref() {
-            Some(spinner) => spinner.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(spinner) => spinner.suspend(|| say(line)),
+            None => say(line),
         }
     }
 
@@ -125,26 +126,30 @@ pub(super) fn print_end(config: &Config, goal: Goal, plan: &Plan, ended: &Ended,
     let node = &config.this_node.name;
     let seconds = took.as_secs_f64();
     if let Some((step, failure)) = &ended.failed {
-        eprintln!("\n{step}: {failure}");
+        say_error(format_args!("\n{step}: {failure}"));
     }
     match ended.outcome {
         Outcome::Done if plan.steps.is_empty() => {}
-        Outcome::Done if goal == Goal::Takeover => println!("{node} is active after {seconds:.3} s"),
-        Outcome::Done => println!("{node} has released everything after {seconds:.3} s"),
+        Outcome::Done if goal == Goal::Takeover => say(format_args!("{node} is active after {seconds:.3} s")),
+        Outcome::Done => say(format_args!("{node} has released everything after {seconds:.3} s")),
         Outcome::Stuck => {
             for (undo, failure) in &ended.stuck {
-                eprintln!("\n{undo}: {failure}");
+                say_error(format_args!("\n{undo}: {failure}"));
             }
-            eprintln!(
+            say_error(format_args!(
                 "\nSTUCK after {seconds:.3} s: {node} is half-way and needs a person. Type, in this order:"
-            );
+            ));
             for command in &ended.commands {
-                eprintln!("  {command}");
+                say_error(format_args!("  {command}"));
             }
         }
-        Outcome::Refused => eprintln!("\nrefused after {seconds:.3} s; what had been done was undone"),
+        Outcome::Refused => {
+            say_error(format_args!("\nrefused after {seconds:.3} s; what had been done was undone"))
+        }
         Outcome::Failed | Outcome::Usage => {
-            eprintln!("\nthe {goal} failed after {seconds:.3} s; what had been done was undone");
+            say_error(format_args!(
+                "\nthe {goal} failed after {seconds:.3} s; what had been done was undone"
+            ));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::operate::past;
+use super::say::say_text;
 use crate::config::Config;
 use crate::decide::{self, Decision, Request};
 use crate::failure::Outcome;
@@ -29,16 +30,15 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
     loop {
         let node = RealNode::new(config.clone(), past(config)?);
         let observation = node.observe();
-        if as_json {
-            println!(
-                "{}",
-                json!({"cluster": config.name, "node": config.this_node.name, "observation": observation})
-            );
+        let text = if as_json {
+            let node = &config.this_node.name;
+            format!("{}\n", json!({"cluster": config.name, "node": node, "observation": observation}))
         } else {
-            if watch && std::io::stdout().is_terminal() {
-                print!("\x1b[2J\x1b[H");
-            }
-            print!("{}", table(config, &observation));
+            let clear = if watch && std::io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
+            format!("{clear}{}", table(config, &observation))
+        };
+        if !say_text(text) {
+            return Ok(Outcome::Done);
         }
         let next = Instant::now() + EVERY;
         while watch && !interrupted.load(Ordering::Relaxed) && Instant::now() < next {
@@ -121,6 +121,11 @@ fn table(config: &Config, observation: &Observation) -> String {
     for witness in &observation.witnesses {
         text += &format!("witness       {}\n", answers(witness));
     }
+    for probe in observation.peer.addresses.iter().chain(&observation.witnesses) {
+        if let Fact::Unknown(cause) = &probe.answer {
+            text += &format!("unknown       {cause}\n");
+        }
+    }
     match decide::takeover(observation, config, &Request::default()) {
         Decision::Plan(plan) => text += &format!("takeover      possible: {}\n", plan.reason),
         Decision::Refusal(refusal) => {
@@ -134,6 +139,6 @@ fn answers(probe: &AddressProbe) -> String {
     match &probe.answer {
         Fact::Known(Some(_)) => format!("{} answers", probe.address),
         Fact::Known(None) => format!("{} SILENT", probe.address),
-        Fact::Unknown(cause) => format!("{} unknown: {cause}", probe.address),
+        Fact::Unknown(_) => format!("{} unknown", probe.address),
     }
 }

@@ -109,35 +109,123 @@ fn end(run: &mut Run, seconds: f64, result: String) {
 /// Entries of another boot don't count: DRBD starts afresh with the kernel.
 pub fn past(entries: &[Entry], boot: &str) -> Past {
     let mut past = Past::default();
+    // The goal of the run that the entries belong to; none while they belong to another boot.
     let mut goal = None;
     for entry in entries {
-        match &entry.event {
-            Event::Begin { boot: begun_in, plan, .. } => {
-                if begun_in != boot {
-                    past = Past::default();
-                    goal = None;
-                    continue;
-                }
+        match (&entry.event, goal) {
+            (Event::Begin { boot: begun_in, .. }, _) if begun_in != boot || boot.is_empty() => {
+                past = Past::default();
+                goal = None;
+            }
+            (Event::Begin { plan, .. }, _) => {
                 // A takeover that continues a broken one keeps what that one had started.
                 if plan.goal == Goal::Release {
                     past.unfinished_takeover.clear();
                 }
                 goal = Some(plan.goal);
             }
-            Event::StepStart { step } => {
+            (Event::StepStart { step }, Some(goal)) => {
                 if step == "disconnect-drbd" {
                     past.we_disconnected_drbd = true;
                 }
-                if goal == Some(Goal::Takeover) && !past.unfinished_takeover.contains(step) {
+                if goal == Goal::Takeover && !past.unfinished_takeover.contains(step) {
                     past.unfinished_takeover.push(step.clone());
                 }
             }
-            Event::StepEnd { step, .. } | Event::UndoEnd { step, .. } if step == "reconnect-drbd" => {
+            (Event::StepEnd { step, .. } | Event::UndoEnd { step, .. }, Some(_))
+                if step == "reconnect-drbd" =>
+            {
                 past.we_disconnected_drbd = false;
             }
-            Event::End { outcome, .. } if *outcome != Outcome::Stuck => past.unfinished_takeover.clear(),
+            (Event::End { outcome, .. }, Some(_)) if *outcome != Outcome::Stuck => {
+                past.unfinished_takeover.clear();
+                // Who could not reconnect was told; from here on a StandAlone may be a split brain.
+                past.we_disconnected_drbd = false;
+            }
             _ => {}
         }
     }
     past
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Request;
+    use crate::node::Applied;
+    use crate::plan::Plan;
+
+    fn begin(goal: Goal) -> Event {
+        let plan = Plan { goal, reason: "test".to_owned(), warnings: Vec::new(), steps: Vec::new() };
+        Event::Begin { boot: "this boot".to_owned(), plan, request: Request::default() }
+    }
+
+    fn start(step: &str) -> Event {
+        Event::StepStart { step: step.to_owned() }
+    }
+
+    fn done(step: &str) -> Event {
+        Event::StepEnd { step: step.to_owned(), seconds: 0.1, applied: Applied::done() }
+    }
+
+    fn end(outcome: Outcome) -> Event {
+        Event::End { outcome, seconds: 1.0 }
+    }
+
+    fn past_of(events: &[Event]) -> Past {
+        let entries: Vec<Entry> =
+            events.iter().map(|event| Entry { at: String::new(), run: 1, event: event.clone() }).collect();
+        past(&entries, "this boot")
+    }
+
+    #[test]
+    fn a_disconnect_is_ours_until_it_was_reconnected() {
+        let mut events = vec![begin(Goal::Takeover), start("disconnect-drbd")];
+        assert!(past_of(&events).we_disconnected_drbd, "even when it was killed before its end");
+        events.extend([done("disconnect-drbd"), start("reconnect-drbd"), done("reconnect-drbd")]);
+        assert!(!past_of(&events).we_disconnected_drbd);
+    }
+
+    #[test]
+    fn a_disconnect_of_a_run_that_ended_is_not_trusted_any_more() {
+        let events = [begin(Goal::Takeover), start("disconnect-drbd"), end(Outcome::Done)];
+        assert!(!past_of(&events).we_disconnected_drbd);
+    }
+
+    #[test]
+    fn an_undone_disconnect_is_not_ours_any_more() {
+        let undone = Event::UndoEnd {
+            of: "disconnect-drbd".to_owned(),
+            step: "reconnect-drbd".to_owned(),
+            seconds: 0.1,
+            applied: Applied::done(),
+        };
+        let events = [begin(Goal::Takeover), start("disconnect-drbd"), undone, end(Outcome::Failed)];
+        assert_eq!(past_of(&events), Past::default());
+    }
+
+    #[test]
+    fn a_broken_takeover_stays_unfinished_over_its_reruns_and_ends_with_a_release() {
+        let mut events = vec![begin(Goal::Takeover), start("promote-drbd"), begin(Goal::Takeover)];
+        assert_eq!(past_of(&events).unfinished_takeover, ["promote-drbd"]);
+        events.push(end(Outcome::Stuck));
+        assert_eq!(past_of(&events).unfinished_takeover, ["promote-drbd"]);
+        events.push(begin(Goal::Release));
+        assert!(past_of(&events).unfinished_takeover.is_empty());
+    }
+
+    #[test]
+    fn a_takeover_that_ended_is_not_unfinished() {
+        for outcome in [Outcome::Done, Outcome::Failed, Outcome::Refused] {
+            let events = [begin(Goal::Takeover), start("mount"), end(outcome)];
+            assert!(past_of(&events).unfinished_takeover.is_empty(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn an_earlier_boot_counts_for_nothing() {
+        let entry = |event| Entry { at: String::new(), run: 1, event };
+        let entries = [entry(begin(Goal::Takeover)), entry(start("disconnect-drbd"))];
+        assert_eq!(past(&entries, "another boot"), Past::default());
+    }
 }

@@ -105,18 +105,9 @@ pub fn observe(resource: &str, device: &Path, limit: Duration) -> Fact<Drbd> {
 fn learn(resource: &str, device: &Path, limit: Duration) -> Result<Drbd, String> {
     let deadline = Instant::now() + limit;
     let state = look(resource, device, limit)?;
-    if state.connection == Connection::Unconfigured {
-        return Ok(with_commands(
-            state,
-            DrbdCommands {
-                disconnect: Vec::new(),
-                promote: Vec::new(),
-                demote: Vec::new(),
-                connect: argv(&["drbdadm", "connect", resource]),
-            },
-        ));
-    }
     let commands = match state.generation {
+        _ if state.connection == Connection::Unconfigured => no_commands(resource),
+        DrbdGeneration::NotLoaded => no_commands(resource),
         DrbdGeneration::Eight => {
             let show = show_84(resource, deadline.saturating_duration_since(Instant::now()))?;
             let minor = minor_of(device)?.ok_or_else(|| format!("{} has just gone", device.display()))?;
@@ -126,6 +117,16 @@ fn learn(resource: &str, device: &Path, limit: Duration) -> Result<Drbd, String>
         DrbdGeneration::Nine => commands_9(resource, state.peer_node_id),
     };
     Ok(with_commands(state, commands))
+}
+
+/// A resource that is down has nothing to be disconnected, promoted or demoted.
+fn no_commands(resource: &str) -> DrbdCommands {
+    DrbdCommands {
+        disconnect: Vec::new(),
+        promote: Vec::new(),
+        demote: Vec::new(),
+        connect: argv(&["drbdadm", "connect", resource]),
+    }
 }
 
 fn with_commands(state: State, commands: DrbdCommands) -> Drbd {
@@ -145,10 +146,13 @@ fn with_commands(state: State, commands: DrbdCommands) -> Drbd {
 
 /// The state as cheaply as it can be had: on 8.4 without a process.
 fn look(resource: &str, device: &Path, limit: Duration) -> Result<State, String> {
-    let text = fs::read_to_string("/proc/drbd").map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "the drbd module is not loaded: /proc/drbd is missing".to_owned(),
-        _ => format!("/proc/drbd can't be read: {error}"),
-    })?;
+    let text = match fs::read_to_string("/proc/drbd") {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(State::unconfigured(DrbdGeneration::NotLoaded));
+        }
+        Err(error) => return Err(format!("/proc/drbd can't be read: {error}")),
+    };
     let proc_drbd = parse_proc_drbd(&text).map_err(|error| error.to_string())?;
     let minor = minor_of(device)?;
     match proc_drbd.generation {
@@ -156,6 +160,7 @@ fn look(resource: &str, device: &Path, limit: Duration) -> Result<State, String>
             let state = minor.and_then(|minor| proc_drbd.minors.get(&minor).cloned());
             Ok(state.unwrap_or_else(|| State::unconfigured(DrbdGeneration::Eight)))
         }
+        generation @ DrbdGeneration::NotLoaded => Ok(State::unconfigured(generation)),
         DrbdGeneration::Nine => {
             let finished = drbdsetup(&["status", resource, "--json"], limit)?;
             status_9(&finished, resource, device, minor)

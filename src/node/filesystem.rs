@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use apply::{mount, unmount};
-pub use holders::{Holder, How, holders_of_device, name_holders};
+pub use holders::{Holder, How, holders_of_device, holders_of_mount, name_holders};
 pub use mountinfo::{MountEntry, MountTableError, mount_of, parse_table, read_table, visible_at};
 pub use options::{MountOptions, split_options};
 

@@ -152,10 +152,6 @@ impl Node for RealNode {
                 Ok(Applied::already_so().note("silent to ICMP echo and ARP"))
             }
             Action::WaitVipGone { vip, interface, misses, interval } => {
-                // Our own address answers us for ever; a takeover that was broken off may have left it here.
-                if matches!(address::interface_of(*vip), Ok(Some(here)) if here == *interface) {
-                    return Ok(Applied::already_so().note("it is here"));
-                }
                 let target = Target { address: *vip, interface: Some(interface.clone()) };
                 address::wait_gone(&target, *misses, *interval, attempt)
             }

@@ -1,9 +1,9 @@
-//! systemd units, with as few processes as can be: jobs are queued without waiting, and the state is asked for rarely.
+//! systemd units, with as few processes as can be: the state is asked for only when something went wrong.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::command::{self, CommandError};
+use super::command::{self, CommandError, Detached, DetachedOptions};
 
 /// What `systemctl show` says of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,12 +52,14 @@ impl std::fmt::Display for UnitState {
     }
 }
 
-/// Queues a start and does not wait for it.
+/// Starts a unit. The process that is returned ends when the unit is up or has failed, scripts after the start included;
+/// whoever knows earlier that the unit serves need not wait for it.
 ///
 /// # Errors
-/// systemctl could not be run or refused; the text holds what it printed.
-pub fn start_no_block(unit: &str, limit: Duration) -> Result<(), String> {
-    systemctl(&["start", "--no-block", "--", unit], limit).map(drop)
+/// systemctl could not be run.
+pub fn start(unit: &str) -> Result<Detached, String> {
+    let command = ["systemctl", "start", "--", unit].map(str::to_owned);
+    command::start_detached(&command, &DetachedOptions::default()).map_err(|error| error.to_string())
 }
 
 /// Queues a stop, which also cancels a queued or running start, and does not wait for it.

@@ -14,6 +14,8 @@ mount -t proc proc /proc
 echo 0 > /proc/sys/net/ipv4/ip_forward
 # A client that honours a gratuitous ARP and asks again soon, as one does that waits for a failover.
 echo 1 > /proc/sys/net/ipv4/conf/default/arp_accept
+# An unplugged cable ends in its tap: without this the host would answer there for the addresses of its bridges.
+echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore
 # A User-Mode-Linux kernel drops what is larger than a frame, and TCP then crawls at 200 KB/s: nobody may send such. The
 # nodes' own devices have the same setting.
 whole='gso_max_size 1500 gso_max_segs 1'

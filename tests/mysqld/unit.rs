@@ -56,17 +56,22 @@ impl Unit {
 
 #[test]
 #[ignore = "needs mariadbd, root and systemctl"]
-fn a_fast_start_runs_systemctl_once() {
+fn a_start_runs_systemctl_start_once() {
     let server = Server::installed();
     let MysqldControl::Command(command) = server.control() else { unreachable!() };
-    let start = format!("setsid {} > /dev/null 2>&1 &", shell_words(&command));
+    let state = server.directory.path().join("state");
+    let start = format!(
+        "echo ActiveState=active > {}; setsid {} > /dev/null 2>&1 &",
+        state.display(),
+        shell_words(&command)
+    );
     let unit = Unit::new(server, &start);
     assert_eq!(unit.start(LONG).unwrap().change, Change::Done);
-    assert_eq!(unit.calls(), "start --no-block -- mariadb.service\n");
+    assert_eq!(unit.calls(), "start -- mariadb.service\n");
     assert_eq!(unit.start(LONG).unwrap().change, Change::AlreadySo);
     // It is not in the unit's control group, so that SIGTERM is what stops it.
     assert_eq!(unit.stop().unwrap().change, Change::Done);
-    assert_eq!(unit.calls().lines().count(), 1);
+    assert_eq!(unit.calls().lines().filter(|call| call.starts_with("start")).count(), 1);
     assert!(unit.0.pids().is_empty());
 }
 
@@ -76,9 +81,14 @@ fn a_unit_whose_server_ends_or_never_comes_fails_before_its_limit() {
     let server = Server::installed();
     fs::remove_file(server.datadir().join("ib_logfile0")).unwrap();
     let MysqldControl::Command(command) = server.control() else { unreachable!() };
-    let start = format!("setsid {} > /dev/null 2>&1 &", shell_words(&command));
+    let command = shell_words(&command);
+    let failed = "ActiveState=failed\\nSubState=failed\\nResult=exit-code\\nLoadState=loaded\\n";
+    let state = server.directory.path().join("state");
+    let start = format!(
+        "{command} > /dev/null 2>&1; printf '{failed}' > {0}.new; mv {0}.new {0}; exit 1",
+        state.display()
+    );
     let unit = Unit::new(server, &start);
-    unit.state("ActiveState=failed\nSubState=failed\nResult=exit-code");
     let begun = Instant::now();
     let failure = unit.start(LONG).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Failed);
@@ -92,9 +102,10 @@ fn a_unit_whose_server_ends_or_never_comes_fails_before_its_limit() {
 fn a_unit_that_is_refused_fails_with_what_systemctl_said() {
     let server = Server::new();
     fs::create_dir_all(server.datadir().join("mysql")).unwrap();
-    let unit = Unit::new(server, "echo 'Unit mariadb.service is masked.' >&2; exit 1");
+    let unit = Unit::new(server, "exit 1");
+    unit.state("ActiveState=inactive\nSubState=dead\nLoadState=masked");
     let failure = unit.start(LONG).unwrap_err();
-    assert!(failure.seen.contains("is masked") && failure.next.contains("systemctl status"), "{failure}");
+    assert!(failure.seen.contains("masked") && failure.next.contains("systemctl status"), "{failure}");
 }
 
 #[test]

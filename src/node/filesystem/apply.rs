@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::errors::{MOUNT_STAKE, UNMOUNT_STAKE, mount_refused, unmount_refused};
-use super::holders::{holders_of_device, name_holders};
+use super::holders::{holders_of_device, holders_of_mount, name_holders};
 use super::{look, read_table, real_directory, split_options, visible_at};
 use crate::failure::{Failure, FailureKind};
 use crate::node::worker::{self, Request};
@@ -202,7 +202,7 @@ fn held_by(device: &Path, directory: &Path) -> String {
         .flat_map(|entry| table.iter().filter(move |child| child.parent == entry.id && child.id != entry.id))
         .map(|child| format!("a mount of {} at {}", child.source, child.mount_point.display()))
         .collect();
-    let holders = holders_of_device(device);
+    let holders = holders_of_mount(device);
     match (below.is_empty(), holders.is_empty()) {
         (true, _) => name_holders(&holders),
         (false, true) => below.join(", "),

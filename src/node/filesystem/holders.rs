@@ -70,8 +70,18 @@ pub fn name_holders(holders: &[Holder]) -> String {
 /// Who holds a block device: users of the file system on it, whoever has the device itself open, and other mount
 /// namespaces that have it mounted. Needs root to see everyone. Each process is named once for each way.
 pub fn holders_of_device(device: &Path) -> Vec<Holder> {
+    holders(device, true)
+}
+
+/// Who keeps the device's file system from being unmounted here. Other mount namespaces don't: systemd gives many daemons
+/// one of their own, from which the mount goes together with ours, and whoever reads this must not kill them.
+pub fn holders_of_mount(device: &Path) -> Vec<Holder> {
+    holders(device, false)
+}
+
+fn holders(device: &Path, namespaces: bool) -> Vec<Holder> {
     let Ok(Some(number)) = device_number(device) else { return Vec::new() };
-    let mut scan = Scan { number, tables: BTreeMap::new(), holders: Vec::new() };
+    let mut scan = Scan { number, namespaces, tables: BTreeMap::new(), holders: Vec::new() };
     let own = fs::read_link("/proc/self/ns/mnt").ok();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     for process in processes.flatten() {
@@ -92,6 +102,8 @@ pub fn holders_of_device(device: &Path) -> Vec<Holder> {
 
 struct Scan {
     number: (u64, u64),
+    /// Whether another mount namespace counts as a holder.
+    namespaces: bool,
     /// The mounts of each mount namespace, read once.
     tables: BTreeMap<PathBuf, Vec<MountEntry>>,
     holders: Vec<Holder>,
@@ -103,7 +115,8 @@ impl Scan {
         let Ok(namespace) = fs::read_link(directory.join("ns/mnt")) else { return };
         if !self.tables.contains_key(&namespace) {
             let Ok(table) = read_table(&pid.to_string()) else { return };
-            if own_namespace.is_some_and(|own| own != namespace)
+            if self.namespaces
+                && own_namespace.is_some_and(|own| own != namespace)
                 && let Some(entry) = table.iter().find(|entry| entry.device == self.number)
             {
                 self.add(pid, How::MountNamespace, entry.mount_point.clone());

@@ -26,10 +26,7 @@ const GREETING_LIMIT: Duration = Duration::from_millis(250);
 /// How often a unit's process is looked for until it is there.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A start that is faster than this asks systemd nothing.
-const ASK_AFTER: Duration = Duration::from_secs(2);
-
-/// Then it is asked this often at most.
+/// Once systemctl has ended without a server to be seen, systemd is asked this often at most.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For the first look at a data directory, whose file system was mounted just before.
@@ -125,14 +122,13 @@ impl Start<'_> {
         self.watch = Watch::new(self.attempt, self.error_log);
         match self.control {
             MysqldControl::Unit(unit) => {
-                let limit = self.attempt.remaining().min(SYSTEMCTL_LIMIT);
-                systemd::start_no_block(unit, limit).map_err(|error| {
+                self.child = Some(systemd::start(unit).map_err(|error| {
                     Failure::failed(
                         error,
                         "without systemd the unit can't be started",
                         format!("try it by hand: systemctl start {unit}; systemctl status {unit}"),
                     )
-                })?;
+                })?);
             }
             MysqldControl::Command(command) => {
                 // What it prints before it opens its log is an error in its options. A log that doesn't exist is not
@@ -149,7 +145,7 @@ impl Start<'_> {
             }
         }
         self.begun = Some(Instant::now());
-        self.next_question = Instant::now() + ASK_AFTER;
+        self.next_question = Instant::now() + ASK_INTERVAL;
         Ok(())
     }
 
@@ -261,7 +257,9 @@ impl Start<'_> {
                 }
                 _ => Ok(()),
             },
+            // systemctl ends when the unit is up or has failed; before that there is nothing to ask.
             MysqldControl::Unit(unit) => {
+                let Some(end) = self.child.as_ref().and_then(Detached::exited) else { return Ok(()) };
                 if Instant::now() < self.next_question {
                     return Ok(());
                 }
@@ -270,7 +268,8 @@ impl Start<'_> {
                     return Ok(());
                 };
                 if state.is_down() || state.is_restarting() {
-                    return Err(self.failed(&format!("did not start: its unit {unit} is {state}")));
+                    let what = format!("did not start: its unit {unit} is {state} (systemctl start: {end})");
+                    return Err(self.failed(&what));
                 }
                 self.attempt.report(&format!("unit {unit} is {state}; no server process yet"));
                 Ok(())
@@ -317,7 +316,10 @@ impl Start<'_> {
     fn advice(&self) -> String {
         let errors = self.watch.errors.join("\n").to_lowercase();
         let log = match (self.error_log, self.control) {
-            (Some(log), _) => format!("tail -n 50 {}", log.display()),
+            (Some(log), MysqldControl::Unit(unit)) => {
+                format!("systemctl status {unit}; tail -n 50 {}", log.display())
+            }
+            (Some(log), MysqldControl::Command(_)) => format!("tail -n 50 {}", log.display()),
             (None, MysqldControl::Unit(unit)) => format!("journalctl -n 50 -u {unit}"),
             (None, MysqldControl::Command(_)) => {
                 "set error_log in the configuration, and read that log".into()

@@ -57,9 +57,12 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// A zombie leader whose threads have not ended yet still holds its pipes.
 fn is_gone(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+        && threads <= 1
 }
 
 fn pid_of(idle: &Mutex<Option<Worker>>) -> u32 {

@@ -102,12 +102,17 @@ pub struct Client {
 impl Client {
     /// Starts a client that writes as fast as it is answered.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_paced(lab, Duration::ZERO)
+    }
+
+    /// Starts a client that pauses after each row, and so leaves the machine time for something else.
+    pub fn start_paced(lab: &Lab, pause: Duration) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let network = lab.network().clone();
         let for_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("client".to_owned())
-            .spawn(move || network.enter(|| write_rows(&for_thread)))?;
+            .spawn(move || network.enter(|| write_rows(&for_thread, pause)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -176,7 +181,7 @@ impl Drop for Client {
     }
 }
 
-fn write_rows(shared: &Shared) -> Result<()> {
+fn write_rows(shared: &Shared, pause: Duration) -> Result<()> {
     // Above those of every earlier client of this disk.
     let mut id = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
     let mut connection = None;
@@ -210,6 +215,8 @@ fn write_rows(shared: &Shared) -> Result<()> {
             }
             drop(report);
             thread::sleep(RETRY);
+        } else if !pause.is_zero() {
+            thread::sleep(pause);
         }
     }
     Ok(())

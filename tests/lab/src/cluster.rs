@@ -1,5 +1,6 @@
 //! standin on both nodes: its binary, its configuration, and its commands as an operator would type them.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::image::Filesystem;
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::remote::Output;
+use crate::state::State;
 
 /// Longer than any takeover of the tests, so that standin's own limits are what ends one.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -73,11 +75,14 @@ impl<'a> Cluster<'a> {
         Ok(Self { lab })
     }
 
-    /// Writes another configuration on both nodes.
+    /// Writes another configuration on the nodes that are on.
     pub fn configure(&self, options: &ClusterOptions) -> Result<()> {
         let text = configuration(self.lab.filesystem(), options);
-        self.lab.on_both(|node| node.write_file("/etc/standin/r0.yaml", &text, 0o644))?;
-        Ok(())
+        self.nodes_on().try_for_each(|node| node.write_file("/etc/standin/r0.yaml", &text, 0o644))
+    }
+
+    fn nodes_on(&self) -> impl Iterator<Item = &'a Node> {
+        self.lab.nodes().into_iter().filter(|node| node.is_on())
     }
 
     /// Runs `standin ARGUMENTS` on a node; any exit code is fine.
@@ -102,15 +107,72 @@ impl<'a> Cluster<'a> {
         text.lines().map(|line| serde_json::from_str(line).context("a line of the journal")).collect()
     }
 
+    /// `standin plan` must refuse on a node, then so must `standin takeover`, and nothing may change on either node but
+    /// one entry in the journal. Returns what the operator read.
+    pub fn expect_refusal(&self, node: &Node, arguments: &str, reason: &[&str]) -> Result<String> {
+        self.forget()?;
+        let before = self.states()?;
+        let planned = self.expect(node, "plan", 3)?;
+        let refused = self.expect(node, &format!("takeover {arguments}"), 3)?;
+        for (command, output) in [("plan", &planned), ("takeover", &refused)] {
+            for part in reason.iter().chain(&["why it matters: ", "what to do next: "]) {
+                ensure!(output.stderr.contains(part), "standin {command} does not say {part:?}: {output}");
+            }
+        }
+        let after = self.states()?;
+        ensure!(before == after, "a refusal changed something:\n{before:#?}\n{after:#?}");
+        let journal = self.journal(node)?;
+        ensure!(
+            journal.len() == 1 && journal[0]["event"] == "refused" && journal[0]["goal"] == "takeover",
+            "the journal of a refusal: {journal:#?}"
+        );
+        let text = journal[0]["reason"].as_str().unwrap_or_default();
+        ensure!(refused.stderr.contains(text), "journal {text:?}, operator: {}", refused.stderr);
+        Ok(refused.stderr)
+    }
+
+    /// The state of each node that is on, as the kernel and as `standin status --json` have it.
+    pub fn states(&self) -> Result<Vec<(State, Value)>> {
+        self.nodes_on().map(|node| self.state_and_status(node)).collect()
+    }
+
+    fn state_and_status(&self, node: &Node) -> Result<(State, Value)> {
+        let mut status = serde_json::from_str(&self.expect(node, "status --json", 0)?.stdout)?;
+        forget_volatile(&mut status);
+        Ok((State::of(node)?, status))
+    }
+
     /// All that a takeover or a release is to leave on a node, in lines that two runs can be compared by.
     pub fn state(&self, node: &Node) -> Result<String> {
         node.run_ok(STATE)
     }
 
-    /// Forgets the journals of both nodes.
+    /// Forgets the journals of the nodes that are on.
     pub fn forget(&self) -> Result<()> {
-        self.lab.on_both(|node| node.run_ok("rm -f /var/lib/standin/r0.journal"))?;
-        Ok(())
+        self.nodes_on().try_for_each(|node| node.run_ok("rm -f /var/lib/standin/r0.journal").map(drop))
+    }
+}
+
+impl Lab {
+    /// The hardware address that the clients' machine has in its neighbour table for an address.
+    pub fn neighbour(&self, address: Ipv4Addr) -> Result<Option<String>> {
+        let table = self.network().enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/arp")?))?;
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let entry = lines.find(|fields| fields.first() == Some(&&*address.to_string()));
+        Ok(entry.and_then(|fields| fields.get(3).map(ToString::to_string)))
+    }
+}
+
+/// What may differ between two looks at the same state: how far a resync is, and whether the answer to the echo came
+/// within the moment that it is waited for after the answer to ARP.
+fn forget_volatile(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| key != "resync_percent" && key != "icmp");
+            map.values_mut().for_each(forget_volatile);
+        }
+        Value::Array(list) => list.iter_mut().for_each(forget_volatile),
+        _ => {}
     }
 }
 

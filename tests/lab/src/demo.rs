@@ -14,6 +14,8 @@ use crate::wait::wait_until;
 
 /// Rows before each event, so that there is something to lose.
 const ROWS: usize = 300;
+/// Between two rows while a node boots: both kernels and the client share the machine's processors.
+const GENTLE: Duration = Duration::from_millis(20);
 const BACK: Duration = Duration::from_secs(60);
 
 /// Runs the demonstration and fails when an acknowledged row is lost.
@@ -49,8 +51,9 @@ pub fn demo(filesystem: Filesystem) -> Result<()> {
     no_row_lost(&clock, &client.stop()?, &lab)?;
 
     clock.say("node1 gets its power back");
-    let client = Client::start(&lab)?;
+    let client = Client::start_paced(&lab, GENTLE)?;
     lab.node1().boot()?;
+    clock.say("node1 has booted; DRBD resyncs it");
     lab.wait_in_sync()?;
     clock.say("it resynced by itself, as Secondary:");
     print_run(&cluster.expect(lab.node1(), "status", 0)?.stdout);

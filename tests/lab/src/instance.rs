@@ -117,6 +117,10 @@ impl Instance {
     pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
         kill(Pid::from_raw(self.kernel), signal).context("the node's kernel does not run")?;
+        if !frozen {
+            // nsenter has stopped itself together with its child.
+            kill(Pid::from_raw(self.child.id().cast_signed()), signal)?;
+        }
         wait_until("the node's kernel to stop or go on", END, || {
             let kernel = self.members()?.into_iter().find(|member| member.pid == self.kernel);
             let kernel = kernel.ok_or_else(|| anyhow!("the node's kernel has ended"))?;

@@ -29,6 +29,7 @@
 //! | `disks` | back to the golden disks |
 //! | `database` | the bare commands of becoming active, and the floor that a takeover is measured against |
 //! | `cluster` | standin on both nodes, as an operator would use it |
+//! | `state` | all that a takeover or release changes on a node, as the kernel has it |
 //! | `demo` | a power cut, the takeover, the way back |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
@@ -46,6 +47,7 @@ mod node;
 mod protocol;
 mod registry;
 mod remote;
+mod state;
 mod supervisor;
 mod wait;
 
@@ -58,4 +60,5 @@ pub use network::{Network, VIP, VIP_PREFIX};
 pub use node::{Node, Running};
 pub use registry::{Run, find_run, runs};
 pub use remote::Output;
+pub use state::State;
 pub use wait::wait_until;

@@ -38,14 +38,11 @@ enum Verb {
         #[arg(long, default_value = "ext4")]
         filesystem: Kind,
     },
-    /// Compare: standin's takeover and the floor script, in pairs, each after a power cut under load
+    /// Compare standin's takeover with the floor script, in rounds, each after a power cut under load
     Compare {
-        /// How many pairs
+        /// How many rounds
         #[arg(long, default_value_t = 5)]
-        pairs: u32,
-        /// Start mysqld as a plain command line instead of the systemd unit
-        #[arg(long)]
-        command: bool,
+        rounds: u32,
     },
     /// List the labs that are up
     List,
@@ -99,7 +96,7 @@ fn main() -> Result<()> {
         }
         Verb::Up { filesystem, serve } => up(filesystem.into(), serve),
         Verb::Demo { filesystem } => standin_lab::demo::demo(filesystem.into()),
-        Verb::Compare { pairs, command } => standin_lab::compare::compare(pairs, command),
+        Verb::Compare { rounds } => standin_lab::compare::compare(rounds),
         Verb::List => {
             for run in runs()? {
                 println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());
@@ -165,9 +162,10 @@ fn floor(times: u32, filesystem: Filesystem) -> Result<()> {
     for time in 1..=times {
         if time > 1 {
             let reset = Instant::now();
-            lab.node1().boot()?;
             lab.reset_disks()?;
-            println!("boot and reset: {:.1} s", reset.elapsed().as_secs_f64());
+            lab.node1().boot()?;
+            lab.wait_in_sync()?;
+            println!("reset and boot: {:.1} s", reset.elapsed().as_secs_f64());
         }
         lab.node1().serve()?;
         let client = Client::start(&lab)?;

@@ -256,7 +256,7 @@ impl Running<'_> {
 
     /// Sends a signal, named without SIG, to all of its session that stayed in one process group.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        self.node.run_ok(&format!("kill -{signal} -- -$(cat {}/pid)", self.directory))?;
+        self.node.run_ok(&format!("/bin/kill -{signal} -- -$(cat {}/pid)", self.directory))?;
         Ok(())
     }
 }

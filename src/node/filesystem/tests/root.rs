@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::MountConfig;
 use crate::failure::FailureKind;
-use crate::node::filesystem::{How, holders_of_device, mount, observe, unmount};
+use crate::node::filesystem::{How, holders_of_device, holders_of_mount, mount, observe, unmount};
 use crate::node::{Attempt, Change, Progress};
 use crate::observation::Mount;
 
@@ -273,6 +273,7 @@ fn root_other_mounts_of_the_device_are_told() {
         wait_until("the other namespace is seen", || {
             holders_of_device(&disk.device).iter().any(|h| h.pid == pid && h.how == How::MountNamespace)
         });
+        assert_eq!(holders_of_mount(&disk.device), [], "it keeps nobody from unmounting");
         let applied = unmount(&disk.device, directory, &attempt(30.0)).unwrap();
         let warning = applied.warning.unwrap();
         assert!(warning.contains(&format!("still mounted at {}", bind.display())), "{warning}");
