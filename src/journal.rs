@@ -127,6 +127,15 @@ pub trait Sink: Send {
     fn append(&mut self, event: &Event) -> io::Result<()>;
 }
 
+/// The journal of a run that can't be written down.
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn append(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The journal of one cluster, open for one run.
 pub struct Journal {
     file: File,

@@ -121,6 +121,26 @@ fn a_virtual_ip_that_answers_refuses() {
 }
 
 #[test]
+fn a_second_holder_beside_us_refuses_and_a_third_host_is_not_called_the_peer() {
+    let mut observation = standby_with(|world| world.machines.swap(0, 1));
+    planned(&observation, &config(), Request::default());
+    observation.vip.answer = Fact::Known(Some(Answer { icmp: false, arp: Some("02::99".into()) }));
+    let Decision::Refusal(refusal) = decide::takeover(&observation, &config(), &Request::default()) else {
+        panic!("planned")
+    };
+    assert_eq!(refusal.kind, RefusalKind::VipAnswers);
+    assert!(refusal.next.contains("a third host"), "{refusal}");
+}
+
+#[test]
+fn without_a_witness_and_a_fence_command_the_plan_warns() {
+    assert!(!planned(&peer_lost(), &config(), Request::default()).warnings.is_empty());
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    assert!(planned(&peer_lost(), &fenced, Request::default()).warnings.is_empty());
+}
+
+#[test]
 fn a_living_primary_refuses_even_when_a_person_says_otherwise() {
     let observation = standby_with(|world| world.machines[0].vip = false);
     assert_eq!(refused(&observation, &config()), RefusalKind::PeerPrimary);
@@ -152,11 +172,14 @@ fn our_own_dead_link_is_no_evidence() {
 }
 
 #[test]
-fn a_cable_that_died_with_its_peer_counts_once_drbd_saw_the_break() {
+fn a_cable_that_died_with_its_peer_counts_once_drbd_saw_the_break_and_a_witness_answers() {
     let mut observation = peer_lost();
     observation.peer.addresses[0].answer = Fact::Unknown("eth1 has no carrier".into());
     assert_eq!(refused(&observation, &config()), RefusalKind::NoEvidence);
     drbd(&mut observation).connection = Connection::Connecting;
+    assert_eq!(refused(&observation, &config()), RefusalKind::NoEvidence, "it may be our own port");
+    let answer = Fact::Known(Some(Answer { icmp: true, arp: None }));
+    observation.witnesses = vec![AddressProbe { address: "10.77.0.254".parse().unwrap(), answer }];
     planned(&observation, &config(), Request::default());
 }
 

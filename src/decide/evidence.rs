@@ -23,7 +23,9 @@ pub enum PeerStanding {
 pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
     let addresses = &observation.peer.addresses;
     let alive = addresses.iter().find(|probe| matches!(probe.answer, Fact::Known(Some(_))));
+    let all_silent = !addresses.is_empty() && addresses.iter().all(is_silent);
     let any_silent = addresses.iter().any(is_silent);
+    let witness = observation.witnesses.iter().find(|probe| matches!(probe.answer, Fact::Known(Some(_))));
     let replication_silent = addresses.first().is_some_and(is_silent);
     let replication_answers =
         addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
@@ -63,14 +65,23 @@ pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
             "the peer answers at {} but DRBD is not connected to it",
             probe.address
         )),
-        (_, None) if any_silent => PeerStanding::Dead(format!(
+        (_, None) if all_silent => PeerStanding::Dead(format!(
             "DRBD is not connected and no address of the peer answers ({})",
             list(addresses)
         )),
-        (_, None) => PeerStanding::NoEvidence(format!(
-            "whether the peer lives could not be learnt ({})",
-            list(addresses)
-        )),
+        // A direct cable loses its carrier together with the peer, but so does a port of our own that fails: a witness
+        // tells which.
+        (_, None) => match witness {
+            Some(witness) if any_silent => PeerStanding::Dead(format!(
+                "DRBD is not connected, the peer does not answer ({}), and witness {} shows that this node is not cut off",
+                list(addresses),
+                witness.address
+            )),
+            _ => PeerStanding::NoEvidence(format!(
+                "DRBD is not connected and not every address of the peer could be asked ({})",
+                list(addresses)
+            )),
+        },
     }
 }
 

@@ -5,6 +5,7 @@ mod steps;
 use super::evidence::{PeerStanding, peer_standing};
 use super::{Decision, Refusal, RefusalKind, Request, refuse};
 use crate::config::{ClusterManager, Config};
+use crate::observation::Answer;
 use crate::observation::DrbdGeneration;
 use crate::observation::{
     Connection, Disk, Drbd, Fact, Mysqld, MysqldAnswer, Observation, Replication, Role,
@@ -99,7 +100,10 @@ fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a
                 _ => format!("DRBD resource {resource} is not configured in the kernel"),
             },
             "without it nobody knows whether the local data is current",
-            format!("bring it up and let it find its peer: drbdadm up {resource}"),
+            format!(
+                "bring it up and let it find its peer: drbdadm up {resource}; if it is up (drbdadm status {resource}), \
+                 correct drbd.resource or mount.device"
+            ),
         ));
     }
     if drbd.io_suspended {
@@ -274,6 +278,7 @@ fn already_active(observation: &Observation, drbd: &Drbd, mysqld: &Mysqld, confi
         && mysqld.answer == MysqldAnswer::Ready
         && !mysqld.processes.is_empty()
         && observation.vip.here.known() == Some(&Some(config.vip.interface.clone()))
+        && !matches!(observation.vip.answer, Fact::Known(Some(_)))
         && !(drbd.connection == Connection::StandAlone && observation.past.we_disconnected_drbd)
 }
 
@@ -344,15 +349,15 @@ fn ground(
                 seen,
                 "an unreachable peer may still be Primary and take writes",
                 format!(
-                    "look at this node's own links (ip -br link); when {peer} is certainly off: \
-                     standin takeover --peer-confirmed-inactive"
+                    "look at this node's own links (ip -br link), and configure witnesses: one that answers settles it; \
+                     when {peer} is certainly off: standin takeover --peer-confirmed-inactive"
                 ),
             ));
         }
     };
     // An isolated node that fences would take down a peer that serves.
     if dead || fence_first {
-        witness_answers(observation, request, &mut warnings)?;
+        witness_answers(observation, config, request, &mut warnings)?;
     }
     if fence_first && drbd.disk == Disk::Consistent && !request.peer_confirmed_inactive {
         let resource = &config.resource;
@@ -375,10 +380,16 @@ fn vip_is_free(observation: &Observation, config: &Config) -> Result<(), Refusal
             RefusalKind::VipUnknown,
             format!("whether someone holds the virtual IP {vip} could not be learnt: {cause}"),
             "two holders of one address send clients to both databases",
-            format!("see to the interface: ip link show {}", config.vip.interface),
+            format!("see to the interface (ip link show {}), or correct vip.interface", config.vip.interface),
         )
     };
     match (&observation.vip.here, &observation.vip.answer) {
+        (Fact::Known(Some(interface)), Fact::Known(Some(answer))) => Err(refuse(
+            RefusalKind::VipAnswers,
+            format!("the virtual IP {vip} is on {interface} here, and {} answers for it too", holder(answer)),
+            "clients reach one or the other of two holders",
+            remove_it_there(answer, observation, config),
+        )),
         (Fact::Known(Some(interface)), _) if *interface == config.vip.interface => Ok(()),
         (Fact::Known(Some(interface)), _) => Err(refuse(
             RefusalKind::VipMisplaced,
@@ -390,22 +401,49 @@ fn vip_is_free(observation: &Observation, config: &Config) -> Result<(), Refusal
         (Fact::Known(None), Fact::Known(None)) => Ok(()),
         (Fact::Known(None), Fact::Known(Some(answer))) => Err(refuse(
             RefusalKind::VipAnswers,
-            match &answer.arp {
-                Some(mac) => format!("the virtual IP {vip} is still answered by {mac}"),
-                None => format!("the virtual IP {vip} still answers ping"),
-            },
+            format!("the virtual IP {vip} is still answered by {}", holder(answer)),
             "whoever holds it serves clients; a second holder would split them between two databases",
-            format!("release it there: standin release (on {}); or power that machine off", config.peer.name),
+            remove_it_there(answer, observation, config),
         )),
+    }
+}
+
+fn holder(answer: &Answer) -> &str {
+    answer.arp.as_deref().unwrap_or("a host that answers ping but not ARP")
+}
+
+/// What to do about a holder of the virtual IP: it need not be the peer.
+fn remove_it_there(answer: &Answer, observation: &Observation, config: &Config) -> String {
+    let peer = &config.peer.name;
+    let of_peer = observation
+        .peer
+        .addresses
+        .iter()
+        .filter_map(|probe| probe.answer.known()?.as_ref()?.arp.as_ref())
+        .collect::<Vec<_>>();
+    match &answer.arp {
+        Some(mac) if !of_peer.is_empty() && !of_peer.contains(&mac) => format!(
+            "{peer} answers from another hardware address ({}): either another interface of {peer} holds it (there: ip -br \
+             address), or a third host does; find {mac} in the switch and take the address away there",
+            of_peer.iter().map(|mac| mac.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+        _ => format!("release it there: standin release (on {peer}); or power that machine off"),
     }
 }
 
 fn witness_answers(
     observation: &Observation,
+    config: &Config,
     request: &Request,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     let witnesses = &observation.witnesses;
+    if witnesses.is_empty() && config.fence.is_none() {
+        warnings.push(
+            "neither a witness nor a fence command is configured: that it is this node which is cut off can't be told"
+                .to_owned(),
+        );
+    }
     if witnesses.is_empty() || witnesses.iter().any(|probe| matches!(probe.answer, Fact::Known(Some(_)))) {
         return Ok(());
     }

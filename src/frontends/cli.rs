@@ -24,7 +24,7 @@ Exit codes:
 Files:
   /etc/standin/NAME.yaml         the configuration of cluster NAME (directory: STANDIN_CONFIG_DIR)
   /var/lib/standin/NAME.journal  what was done and when, as JSON lines (directory: STANDIN_STATE_DIR)
-  /run/standin/NAME.lock         held while a takeover or release runs (directory: STANDIN_RUN_DIR)
+  /run/standin/RESOURCE.lock     held while a takeover or release runs (directory: STANDIN_RUN_DIR)
 
 RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
 
