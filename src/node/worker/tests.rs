@@ -57,12 +57,14 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A zombie leader whose threads have not ended yet still holds its pipes.
+/// Ended with all its threads: until then the pipes that they share stay open.
 fn is_gone(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-        && threads <= 1
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    threads <= 1
+        && stat.map_or(true, |stat| {
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+        })
 }
 
 fn pid_of(idle: &Mutex<Option<Worker>>) -> u32 {
