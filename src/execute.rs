@@ -120,6 +120,16 @@ impl<'a> Executor<'a> {
                     self.reporter.warn(&format!("{name}: {failure}"));
                 }
                 Err(failure) if plan.goal == Goal::Release => {
+                    // Nothing was begun: the node is as it was.
+                    if !started && index == 0 {
+                        let failed = Some((name, failure));
+                        return Ended {
+                            outcome: Outcome::Failed,
+                            failed,
+                            stuck: Vec::new(),
+                            commands: Vec::new(),
+                        };
+                    }
                     let commands =
                         plan.steps[index..].iter().flat_map(|step| step.action.commands()).collect();
                     return Ended {

@@ -355,6 +355,13 @@ fn ground(
             ));
         }
     };
+    if dead && !matches!(drbd.connection, Connection::Connected | Connection::Handshake) {
+        let resource = &config.resource;
+        warnings.push(format!(
+            "DRBD had lost its connection before, and for how long can't be told (see: dmesg | grep 'drbd {resource}'): what \
+             {peer} committed alone since then is not here, unless DRBD's fencing marked this disk Outdated"
+        ));
+    }
     // An isolated node that fences would take down a peer that serves.
     if dead || fence_first {
         witness_answers(observation, config, request, &mut warnings)?;
