@@ -288,10 +288,7 @@ impl Action {
                 vec![format!("systemctl stop {unit}")]
             }
             Action::StopMysqld { control: MysqldControl::Command(_), datadir, .. } => {
-                vec![format!(
-                    "kill -TERM PID   # of the mysqld in: ls -l /proc/[0-9]*/cwd | grep {}",
-                    datadir.display()
-                )]
+                vec![format!("kill -TERM $(fuser {}/ibdata1)", datadir.display())]
             }
             Action::Unmount { directory, .. } => vec![format!("umount {}", directory.display())],
         }

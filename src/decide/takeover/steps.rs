@@ -1,9 +1,14 @@
 //! The steps of a takeover, in their order, each with its undo.
 
+use std::time::Duration;
+
 use super::{Ground, Request};
 use crate::config::{ClusterManager, Config};
 use crate::observation::{Disk, Drbd, Observation, Role};
 use crate::plan::{Action, Goal, Plan, Step, Undo};
+
+/// How long a mysqld whose start is taken back may shut down in order before it is killed.
+const UNDO_OF_START: Duration = Duration::from_secs(60);
 
 /// The plan of a takeover that may be done.
 ///
@@ -120,7 +125,7 @@ pub(super) fn plan(
                 // InnoDB recovers from a kill: what was committed stays.
                 kill_at_deadline: true,
             },
-            deadline: limits.stop_mysqld,
+            deadline: limits.stop_mysqld.min(UNDO_OF_START),
         }),
     });
     if config.cluster_manager != ClusterManager::Keepalived {
