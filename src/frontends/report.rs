@@ -43,7 +43,7 @@ impl TextReporter {
     pub(super) fn waiting(&self, refusal: &Refusal, left: Duration) {
         self.line(&format!(
             "waiting up to {} because {}",
-            humantime::format_duration(Duration::from_secs(left.as_secs_f64().round() as u64)),
+            humantime::format_duration(Duration::from_secs(left.as_secs_f64().ceil() as u64)),
             refusal.reason
         ));
     }
