@@ -1,12 +1,13 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check lab lab-test clean
+.PHONY: help demo test fast check lab bench lab-test clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
 	@echo 'make test      everything: format, lints, unit, property, CLI, network and lab tests (root)'
 	@echo 'make fast      what needs neither root nor the lab'
+	@echo 'make bench     a takeover against the bare commands, five rounds in the lab (root)'
 	@echo 'make lab       build the images of the lab'
 
 demo: lab
@@ -14,8 +15,8 @@ demo: lab
 
 test: check lab
 	tests/setup
-	$(CARGO) test --locked --package standin -- --include-ignored
-	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+	$(CARGO) test --locked --package standin --no-fail-fast -- --include-ignored
+	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
 
 fast: check
 	$(CARGO) test --locked --workspace
@@ -28,8 +29,11 @@ lab:
 	$(CARGO) build --locked --release --workspace --bins
 	target/release/lab build
 
+bench: lab
+	target/release/lab compare --rounds 5
+
 lab-test: lab
-	$(CARGO) test --locked --release --package standin-lab -- --include-ignored --test-threads=1
+	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
 
 clean:
 	$(CARGO) clean

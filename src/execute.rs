@@ -107,12 +107,11 @@ impl<'a> Executor<'a> {
         let mut ours: Vec<&Step> = Vec::new();
         for (index, step) in plan.steps.iter().enumerate() {
             let name = step.action.name();
-            let result =
-                if self.interrupted.load(Ordering::Relaxed) { Err(interrupted()) } else { self.step(step) };
+            let started = !self.interrupted.load(Ordering::Relaxed);
+            let result = if started { self.step(step) } else { Err(interrupted()) };
             match result {
                 Ok(applied) => {
-                    let began_before = past.unfinished_takeover.iter().any(|begun| begun == name);
-                    if applied.change == Change::Done || began_before {
+                    if applied.change == Change::Done || began_before(past, name) {
                         ours.push(step);
                     }
                 }
@@ -121,6 +120,16 @@ impl<'a> Executor<'a> {
                     self.reporter.warn(&format!("{name}: {failure}"));
                 }
                 Err(failure) if plan.goal == Goal::Release => {
+                    // Nothing was begun: the node is as it was.
+                    if !started && index == 0 {
+                        let failed = Some((name, failure));
+                        return Ended {
+                            outcome: Outcome::Failed,
+                            failed,
+                            stuck: Vec::new(),
+                            commands: Vec::new(),
+                        };
+                    }
                     let commands =
                         plan.steps[index..].iter().flat_map(|step| step.action.commands()).collect();
                     return Ended {
@@ -131,9 +140,13 @@ impl<'a> Executor<'a> {
                     };
                 }
                 Err(failure) => {
-                    if failure.kind != FailureKind::Refused || began_before(past, name) {
+                    let touched = started && failure.kind != FailureKind::Refused;
+                    if touched || began_before(past, name) {
                         ours.push(step);
                     }
+                    // A broken run may have got further than this one.
+                    let further = &plan.steps[index + 1..];
+                    ours.extend(further.iter().filter(|step| began_before(past, step.action.name())));
                     return self.take_back(&ours, name, failure);
                 }
             }
@@ -166,7 +179,12 @@ impl<'a> Executor<'a> {
         let mut stuck = Vec::new();
         let mut commands = Vec::new();
         for step in ours.iter().rev() {
-            let Some(undo) = &step.undo else { continue };
+            let Some(undo) = &step.undo else {
+                if let Some(lasting) = lasting(&step.action) {
+                    self.reporter.warn(lasting);
+                }
+                continue;
+            };
             // Each undo needs the one before it: what is mounted can't be demoted. So the rest is for the person.
             if !stuck.is_empty() {
                 commands.extend(undo.action.commands());
@@ -274,10 +292,23 @@ fn began_before(past: &Past, name: &str) -> bool {
     past.unfinished_takeover.iter().any(|begun| begun == name)
 }
 
+/// What stays as it is although the takeover was taken back.
+fn lasting(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::StopClusterManager { .. } => {
+            Some("Heartbeat stays stopped here; when it may act again: systemctl start heartbeat.service")
+        }
+        Action::FencePeer { .. } => {
+            Some("a peer that was fenced stays off until a person switches it on again")
+        }
+        _ => None,
+    }
+}
+
 fn interrupted() -> Failure {
     Failure::failed(
         "standin was told to end",
-        "a takeover that stops half-way must not leave the node half active",
+        "a takeover or a release that stops half-way leaves the node half active",
         "run it again when it may go on",
     )
 }

@@ -248,6 +248,12 @@ impl Action {
             Action::StopClusterManager { how: HeartbeatStop::Stop } => {
                 vec!["systemctl stop heartbeat.service".into()]
             }
+            // Planned when there is no connection, or no resource, to act on.
+            Action::DisconnectDrbd { command, .. } | Action::DemoteDrbd { command, .. }
+                if command.is_empty() =>
+            {
+                Vec::new()
+            }
             Action::FencePeer { command }
             | Action::DisconnectDrbd { command, .. }
             | Action::PromoteDrbd { command, .. }
@@ -282,10 +288,7 @@ impl Action {
                 vec![format!("systemctl stop {unit}")]
             }
             Action::StopMysqld { control: MysqldControl::Command(_), datadir, .. } => {
-                vec![format!(
-                    "kill -TERM PID   # of the mysqld in: ls -l /proc/[0-9]*/cwd | grep {}",
-                    datadir.display()
-                )]
+                vec![format!("kill -TERM $(fuser {}/ibdata1)", datadir.display())]
             }
             Action::Unmount { directory, .. } => vec![format!("umount {}", directory.display())],
         }

@@ -89,6 +89,19 @@ fn a_peer_that_yielded_is_promoted_over_while_connected() {
 }
 
 #[test]
+fn a_secondary_behind_a_cut_replication_link_has_not_yielded() {
+    let mut observation = standby_with(|world| {
+        world.machines[0].role = Role::Secondary;
+        world.machines[0].vip = false;
+        world.machines[1].peer_role = Role::Secondary;
+    });
+    for answer in [Fact::Known(None), Fact::Unknown("eth1 has no carrier".into())] {
+        observation.peer.addresses[0].answer = answer;
+        assert_eq!(refused(&observation, &config()), RefusalKind::PeerUnseen);
+    }
+}
+
+#[test]
 fn a_secondary_that_died_unnoticed_is_disconnected_first() {
     let mut observation = peer_lost();
     drbd(&mut observation).peer_role = Role::Secondary;
@@ -105,6 +118,26 @@ fn a_virtual_ip_that_answers_refuses() {
     observation.vip.answer = Fact::Known(None);
     observation.vip.here = Fact::Known(Some("eth7".into()));
     assert_eq!(refused(&observation, &config()), RefusalKind::VipMisplaced);
+}
+
+#[test]
+fn a_second_holder_beside_us_refuses_and_a_third_host_is_not_called_the_peer() {
+    let mut observation = standby_with(|world| world.machines.swap(0, 1));
+    planned(&observation, &config(), Request::default());
+    observation.vip.answer = Fact::Known(Some(Answer { icmp: false, arp: Some("02::99".into()) }));
+    let Decision::Refusal(refusal) = decide::takeover(&observation, &config(), &Request::default()) else {
+        panic!("planned")
+    };
+    assert_eq!(refusal.kind, RefusalKind::VipAnswers);
+    assert!(refusal.next.contains("a third host"), "{refusal}");
+}
+
+#[test]
+fn without_a_witness_and_a_fence_command_the_plan_warns() {
+    assert!(!planned(&peer_lost(), &config(), Request::default()).warnings.is_empty());
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    assert!(planned(&peer_lost(), &fenced, Request::default()).warnings.is_empty());
 }
 
 #[test]
@@ -139,11 +172,14 @@ fn our_own_dead_link_is_no_evidence() {
 }
 
 #[test]
-fn a_cable_that_died_with_its_peer_counts_once_drbd_saw_the_break() {
+fn a_cable_that_died_with_its_peer_counts_once_drbd_saw_the_break_and_a_witness_answers() {
     let mut observation = peer_lost();
     observation.peer.addresses[0].answer = Fact::Unknown("eth1 has no carrier".into());
     assert_eq!(refused(&observation, &config()), RefusalKind::NoEvidence);
     drbd(&mut observation).connection = Connection::Connecting;
+    assert_eq!(refused(&observation, &config()), RefusalKind::NoEvidence, "it may be our own port");
+    let answer = Fact::Known(Some(Answer { icmp: true, arp: None }));
+    observation.witnesses = vec![AddressProbe { address: "10.77.0.254".parse().unwrap(), answer }];
     planned(&observation, &config(), Request::default());
 }
 
@@ -183,6 +219,29 @@ fn a_consistent_disk_promotes_only_with_a_confirmed_fence() {
     assert!(fence < promote);
     assert!(matches!(&plan.steps[fence].action, Action::FencePeer { command } if command[1] == "node1"));
     assert!(plan.steps[promote].action.commands()[0].ends_with("--force"));
+}
+
+#[test]
+fn a_consistent_disk_never_has_a_living_peer_fenced() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.drbd_notices(1));
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    drbd(&mut observation).disk = Disk::Consistent;
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::DiskNotCurrent);
+}
+
+#[test]
+fn an_isolated_node_fences_nobody() {
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let mut observation = standby_with(|world| world.machines[0].vip = false);
+    let waited = Request { waited_out: true, ..Request::default() };
+    planned(&observation, &fenced, waited);
+    let witness = AddressProbe { address: "10.77.0.254".parse().unwrap(), answer: Fact::Known(None) };
+    observation.witnesses = vec![witness];
+    assert_eq!(refused_asking(&observation, &fenced, waited), RefusalKind::Isolated);
 }
 
 #[test]
@@ -271,6 +330,41 @@ fn a_peer_that_does_not_yield_in_time_is_fenced_before_anything_else() {
     let waited = Request { waited_out: true, ..Request::default() };
     let plan = planned(&observation, &config, waited);
     assert_eq!(names(&plan)[..4], ["stop-cluster-manager", "fence-peer", "wait-vip-gone", "disconnect-drbd"]);
+}
+
+#[test]
+fn what_was_so_before_has_no_undo_unless_a_broken_takeover_made_it() {
+    let mut observation = standby_with(|world| {
+        world.machines.swap(0, 1);
+        world.machines[1].vip = false;
+    });
+    let undone = |observation: &Observation| -> Vec<&'static str> {
+        let plan = planned(observation, &config(), Request::default());
+        plan.steps.iter().filter(|step| step.undo.is_some()).map(|step| step.action.name()).collect()
+    };
+    assert_eq!(undone(&observation), ["add-vip"]);
+    observation.past.unfinished_takeover = vec!["promote-drbd".into(), "mount".into()];
+    assert_eq!(undone(&observation), ["promote-drbd", "mount", "add-vip"]);
+    assert_eq!(undone(&peer_lost()), ["disconnect-drbd", "promote-drbd", "mount", "start-mysqld", "add-vip"]);
+}
+
+#[test]
+fn a_release_connects_again_what_a_broken_takeover_disconnected() {
+    let steps = |observation: &Observation| -> Vec<&'static str> {
+        match decide::release(observation, &config(), &Request::default()) {
+            Decision::Plan(plan) => names(&plan),
+            Decision::Refusal(refusal) => panic!("{refusal}"),
+        }
+    };
+    let mut observation = peer_lost();
+    assert!(steps(&observation).is_empty());
+    drbd(&mut observation).connection = Connection::StandAlone;
+    assert!(steps(&observation).is_empty(), "a split brain is left to a person");
+    observation.past.we_disconnected_drbd = true;
+    assert_eq!(
+        steps(&observation),
+        ["remove-vip", "stop-mysqld", "unmount", "demote-drbd", "reconnect-drbd"]
+    );
 }
 
 fn fact<T: std::fmt::Debug + Clone + 'static>(

@@ -40,7 +40,7 @@ fn operate(
     let mut journal = journal.next_run(kill);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         Executor::new(node, &mut journal, Arc::new(Silent), Arc::new(AtomicBool::new(false)))
-            .grace(Duration::from_millis(30))
+            .grace(Duration::from_millis(150))
             .run(&plan, request, &past)
     }));
     world.lock().unwrap().machines[1].past = Default::default();
@@ -292,4 +292,53 @@ fn an_interrupt_in_the_middle_undoes_the_takeover() {
         .run(&plan, Request::default(), &Default::default());
     assert_eq!(ended.outcome, Outcome::Failed);
     assert!(world.lock().unwrap().changes.is_empty());
+}
+
+#[test]
+fn a_rerun_that_fails_early_takes_back_what_the_killed_run_had_reached() {
+    silence_panics();
+    let (_, plan, events) = undisturbed(&peer_lost(), Goal::Takeover);
+    let after_vip = events
+        .iter()
+        .position(|event| matches!(event, Event::StepEnd { step, .. } if step == "add-vip"))
+        .unwrap();
+    for step in plan.steps.iter().map(|step| step.action.name()).take_while(|name| *name != "reconnect-drbd")
+    {
+        let world = peer_lost();
+        let journal = MemoryJournal::default();
+        assert!(operate(&world, &config(), Goal::Takeover, &journal, Some(Kill::After(after_vip))).is_none());
+        assert!(world.lock().unwrap().machines[1].serves());
+        world.lock().unwrap().faults[1].insert(step, Fault::Fails);
+        let (_, ended) = operate(&world, &config(), Goal::Takeover, &journal, None).unwrap();
+        assert_eq!(ended.outcome, Outcome::Failed, "{step}");
+        let world = world.lock().unwrap();
+        let machine = &world.machines[1];
+        assert!(!machine.vip && !machine.mysqld && !machine.mounted, "{step}: {machine:?}");
+        assert_eq!(machine.role, standin::observation::Role::Secondary, "{step}");
+    }
+}
+
+#[test]
+fn an_interrupt_before_a_step_takes_back_nothing_that_was_so_before() {
+    let world = node_1_active();
+    world.lock().unwrap().machines[1].vip = false;
+    let before = world.lock().unwrap().machines.clone();
+    let config = config();
+    let node = Arc::new(SimulatedNode::new(Arc::clone(&world), 1, config.clone()));
+    let Decision::Plan(plan) = decide::takeover(&node.observe(), &config, &Request::default()) else {
+        panic!("refused")
+    };
+    for step in ["promote-drbd", "mount", "start-mysqld", "add-vip"] {
+        let from = plan.steps.iter().position(|other| other.action.name() == step).unwrap();
+        let rest = Plan { steps: plan.steps[from..].to_vec(), ..plan.clone() };
+        let interrupted = Arc::new(AtomicBool::new(true));
+        let mut journal = MemoryJournal::default();
+        let ended = Executor::new(node.clone(), &mut journal, Arc::new(Silent), interrupted).run(
+            &rest,
+            Request::default(),
+            &Default::default(),
+        );
+        assert_eq!(ended.outcome, Outcome::Failed);
+        assert_eq!(world.lock().unwrap().machines, before, "{step}");
+    }
 }

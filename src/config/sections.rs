@@ -286,7 +286,7 @@ pub(super) fn fence(root: &Section<'_>) -> Option<Vec<String>> {
     program(&node, &words, example)?;
     for (item, word) in node.items(example)?.iter().zip(&words) {
         // fence_ipmilan and its kin take a script instead; argv is readable by everyone on the machine.
-        if word.starts_with("--password=") {
+        if word == "--password" || word.starts_with("--password=") {
             item.error(
                 "is a password, which every user of this machine could read in the process list",
                 "use the fence agent's --password-script, or a script of your own that reads a file of mode 0600",

@@ -310,6 +310,7 @@ fn one_wrong_value_is_one_error_under_that_value() {
         ("{heartbeat: stop}", "corosync", "is none of the known words: `corosync`", "corosync"),
         ("/usr/local/sbin/power-off", "power-off", "must be the absolute path", "power-off"),
         ("\"{peer}\"", "--password=x", "is a password", "--password=x"),
+        ("\"{peer}\"", "--password, x", "is a password", "--password"),
         ("\"{peer}\"", "''", "`fence[1]` is empty", "''"),
     ] {
         only_error(&changed(from, to), message, under);

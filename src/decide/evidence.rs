@@ -5,7 +5,7 @@ use crate::observation::{AddressProbe, Connection, Drbd, Fact, Observation, Role
 /// Where the peer stands, as far as the evidence goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerStanding {
-    /// Connected and Secondary: it gave everything up, and promoting while connected is safest.
+    /// Connected, answering and Secondary: it gave everything up, and promoting while connected is safest.
     Yielded,
     /// Dead, and on which evidence.
     Dead(String),
@@ -23,11 +23,23 @@ pub enum PeerStanding {
 pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
     let addresses = &observation.peer.addresses;
     let alive = addresses.iter().find(|probe| matches!(probe.answer, Fact::Known(Some(_))));
+    let all_silent = !addresses.is_empty() && addresses.iter().all(is_silent);
     let any_silent = addresses.iter().any(is_silent);
+    let witness = observation.witnesses.iter().find(|probe| matches!(probe.answer, Fact::Known(Some(_))));
     let replication_silent = addresses.first().is_some_and(is_silent);
+    let replication_answers =
+        addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
 
     match (drbd.connection, alive) {
         (Connection::Connected | Connection::Handshake, Some(probe)) => match drbd.peer_role {
+            // What DRBD last heard is stale when its own link was cut while the clients' network still works.
+            Role::Secondary if drbd.connection == Connection::Connected && !replication_answers => {
+                PeerStanding::Unseen(format!(
+                    "the peer answers at {} but not at its replication address, so that DRBD's \"Connected\" may be stale ({})",
+                    probe.address,
+                    list(addresses)
+                ))
+            }
             Role::Secondary if drbd.connection == Connection::Connected => PeerStanding::Yielded,
             Role::Primary => {
                 PeerStanding::Primary(format!("the peer is Primary and answers at {}", probe.address))
@@ -53,14 +65,23 @@ pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
             "the peer answers at {} but DRBD is not connected to it",
             probe.address
         )),
-        (_, None) if any_silent => PeerStanding::Dead(format!(
+        (_, None) if all_silent => PeerStanding::Dead(format!(
             "DRBD is not connected and no address of the peer answers ({})",
             list(addresses)
         )),
-        (_, None) => PeerStanding::NoEvidence(format!(
-            "whether the peer lives could not be learnt ({})",
-            list(addresses)
-        )),
+        // A direct cable loses its carrier together with the peer, but so does a port of our own that fails: a witness
+        // tells which.
+        (_, None) => match witness {
+            Some(witness) if any_silent => PeerStanding::Dead(format!(
+                "DRBD is not connected, the peer does not answer ({}), and witness {} shows that this node is not cut off",
+                list(addresses),
+                witness.address
+            )),
+            _ => PeerStanding::NoEvidence(format!(
+                "DRBD is not connected and not every address of the peer could be asked ({})",
+                list(addresses)
+            )),
+        },
     }
 }
 

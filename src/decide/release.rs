@@ -3,7 +3,7 @@
 use super::takeover::pacemaker_does_not_own_it;
 use super::{Decision, Refusal, RefusalKind, Request, refuse};
 use crate::config::{ClusterManager, Config};
-use crate::observation::{Connection, Fact, Observation, Role};
+use crate::observation::{Connection, Drbd, Fact, Observation, Role};
 use crate::plan::{Action, Goal, Plan, Step};
 
 /// Decides about a release. What can't be learnt does not stop it: each step looks for itself.
@@ -74,12 +74,18 @@ fn only_ours_is_touched(observation: &Observation, config: &Config) -> Result<()
     Ok(())
 }
 
+/// DRBD, when a broken takeover of ours disconnected it: cut off it would miss what the peer commits from now on.
+fn left_alone(observation: &Observation) -> Option<&Drbd> {
+    let ours = observation.past.we_disconnected_drbd;
+    observation.drbd.known().filter(|drbd| ours && drbd.connection == Connection::StandAlone)
+}
+
 fn already_released(observation: &Observation) -> bool {
     let drbd = matches!(&observation.drbd, Fact::Known(drbd) if drbd.role == Role::Secondary || drbd.connection == Connection::Unconfigured);
     let mount = matches!(&observation.mount, Fact::Known(mount) if mount.at_directory.is_none() && mount.device_elsewhere.is_empty());
     let mysqld = matches!(&observation.mysqld, Fact::Known(mysqld) if mysqld.processes.is_empty());
     let vip = matches!(&observation.vip.here, Fact::Known(None));
-    drbd && mount && mysqld && vip
+    drbd && mount && mysqld && vip && left_alone(observation).is_none()
 }
 
 fn steps(observation: &Observation, config: &Config) -> Vec<Step> {
@@ -111,5 +117,9 @@ fn steps(observation: &Observation, config: &Config) -> Vec<Step> {
         limits.unmount,
     ));
     steps.push(step(Action::DemoteDrbd { resource: config.resource.clone(), command: demote }, limits.drbd));
+    if let Some(drbd) = left_alone(observation) {
+        let command = drbd.commands.connect.clone();
+        steps.push(step(Action::ReconnectDrbd { resource: config.resource.clone(), command }, limits.drbd));
+    }
     steps
 }

@@ -1,13 +1,16 @@
-//! May this node step into the active one's place, and how?
+//! May this node step into the active one's place?
+
+mod steps;
 
 use super::evidence::{PeerStanding, peer_standing};
 use super::{Decision, Refusal, RefusalKind, Request, refuse};
 use crate::config::{ClusterManager, Config};
+use crate::observation::Answer;
 use crate::observation::DrbdGeneration;
 use crate::observation::{
     Connection, Disk, Drbd, Fact, Mysqld, MysqldAnswer, Observation, Replication, Role,
 };
-use crate::plan::{Action, Goal, Plan, Step, Undo};
+use crate::plan::{Goal, Plan};
 
 /// Decides about a takeover. Lasting refusals come before those that waiting may cure.
 pub fn takeover(observation: &Observation, config: &Config, request: &Request) -> Decision {
@@ -42,7 +45,7 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
     disk_is_current(drbd, config, request)?;
     stand_alone_is_ours(observation, drbd, config)?;
     let ground = ground(observation, drbd, config, request)?;
-    Ok(plan(drbd, config, request, &ground))
+    Ok(steps::plan(observation, drbd, config, request, &ground))
 }
 
 /// On which ground the takeover stands.
@@ -97,7 +100,10 @@ fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a
                 _ => format!("DRBD resource {resource} is not configured in the kernel"),
             },
             "without it nobody knows whether the local data is current",
-            format!("bring it up and let it find its peer: drbdadm up {resource}"),
+            format!(
+                "bring it up and let it find its peer: drbdadm up {resource}; if it is up (drbdadm status {resource}), \
+                 correct drbd.resource or mount.device"
+            ),
         ));
     }
     if drbd.io_suspended {
@@ -272,6 +278,7 @@ fn already_active(observation: &Observation, drbd: &Drbd, mysqld: &Mysqld, confi
         && mysqld.answer == MysqldAnswer::Ready
         && !mysqld.processes.is_empty()
         && observation.vip.here.known() == Some(&Some(config.vip.interface.clone()))
+        && !matches!(observation.vip.answer, Fact::Known(Some(_)))
         && !(drbd.connection == Connection::StandAlone && observation.past.we_disconnected_drbd)
 }
 
@@ -292,7 +299,9 @@ fn ground(
     let promoted_before = drbd.role == Role::Primary
         && observation.past.unfinished_takeover.iter().any(|step| step == "promote-drbd");
     let peer = &config.peer.name;
-    let (reason, yielded, fence_first) = match peer_standing(observation, drbd) {
+    let standing = peer_standing(observation, drbd);
+    let dead = matches!(standing, PeerStanding::Dead(_));
+    let (reason, yielded, fence_first) = match standing {
         PeerStanding::Yielded if fence_for_vip => (
             format!(
                 "{peer} is Secondary but something still answers for the virtual IP, so that {peer} is fenced first"
@@ -301,10 +310,7 @@ fn ground(
             true,
         ),
         PeerStanding::Yielded => (format!("{peer} is Secondary and the virtual IP is free"), true, false),
-        PeerStanding::Dead(evidence) => {
-            witness_answers(observation, request, &mut warnings)?;
-            (format!("{peer} is dead: {evidence}"), false, fence_for_vip)
-        }
+        PeerStanding::Dead(evidence) => (format!("{peer} is dead: {evidence}"), false, fence_for_vip),
         // The evidence was weighed before that takeover promoted; the peer may meanwhile be back as Secondary.
         PeerStanding::Unseen(_) | PeerStanding::NoEvidence(_) if promoted_before && !fence_for_vip => {
             ("an earlier takeover was broken off after it had promoted".to_owned(), false, false)
@@ -343,12 +349,34 @@ fn ground(
                 seen,
                 "an unreachable peer may still be Primary and take writes",
                 format!(
-                    "look at this node's own links (ip -br link); when {peer} is certainly off: \
-                     standin takeover --peer-confirmed-inactive"
+                    "look at this node's own links (ip -br link), and configure witnesses: one that answers settles it; \
+                     when {peer} is certainly off: standin takeover --peer-confirmed-inactive"
                 ),
             ));
         }
     };
+    if dead && !matches!(drbd.connection, Connection::Connected | Connection::Handshake) {
+        let resource = &config.resource;
+        warnings.push(format!(
+            "DRBD had lost its connection before, and for how long can't be told (see: dmesg | grep 'drbd {resource}'): what \
+             {peer} committed alone since then is not here, unless DRBD's fencing marked this disk Outdated"
+        ));
+    }
+    // An isolated node that fences would take down a peer that serves.
+    if dead || fence_first {
+        witness_answers(observation, config, request, &mut warnings)?;
+    }
+    if fence_first && drbd.disk == Disk::Consistent && !request.peer_confirmed_inactive {
+        let resource = &config.resource;
+        return Err(refuse(
+            RefusalKind::DiskNotCurrent,
+            format!(
+                "the local disk of {resource} is Consistent, and {peer} is not known to be dead ({reason})"
+            ),
+            "the peer may have served alone since this node last saw it: fencing it would lose its commits",
+            format!("connect the nodes and let this one resync: drbdadm status {resource}"),
+        ));
+    }
     Ok(Ground { reason, warnings, yielded, fence_first })
 }
 
@@ -359,10 +387,16 @@ fn vip_is_free(observation: &Observation, config: &Config) -> Result<(), Refusal
             RefusalKind::VipUnknown,
             format!("whether someone holds the virtual IP {vip} could not be learnt: {cause}"),
             "two holders of one address send clients to both databases",
-            format!("see to the interface: ip link show {}", config.vip.interface),
+            format!("see to the interface (ip link show {}), or correct vip.interface", config.vip.interface),
         )
     };
     match (&observation.vip.here, &observation.vip.answer) {
+        (Fact::Known(Some(interface)), Fact::Known(Some(answer))) => Err(refuse(
+            RefusalKind::VipAnswers,
+            format!("the virtual IP {vip} is on {interface} here, and {} answers for it too", holder(answer)),
+            "clients reach one or the other of two holders",
+            remove_it_there(answer, observation, config),
+        )),
         (Fact::Known(Some(interface)), _) if *interface == config.vip.interface => Ok(()),
         (Fact::Known(Some(interface)), _) => Err(refuse(
             RefusalKind::VipMisplaced,
@@ -374,22 +408,49 @@ fn vip_is_free(observation: &Observation, config: &Config) -> Result<(), Refusal
         (Fact::Known(None), Fact::Known(None)) => Ok(()),
         (Fact::Known(None), Fact::Known(Some(answer))) => Err(refuse(
             RefusalKind::VipAnswers,
-            match &answer.arp {
-                Some(mac) => format!("the virtual IP {vip} is still answered by {mac}"),
-                None => format!("the virtual IP {vip} still answers ping"),
-            },
+            format!("the virtual IP {vip} is still answered by {}", holder(answer)),
             "whoever holds it serves clients; a second holder would split them between two databases",
-            format!("release it there: standin release (on {}); or power that machine off", config.peer.name),
+            remove_it_there(answer, observation, config),
         )),
+    }
+}
+
+fn holder(answer: &Answer) -> &str {
+    answer.arp.as_deref().unwrap_or("a host that answers ping but not ARP")
+}
+
+/// What to do about a holder of the virtual IP: it need not be the peer.
+fn remove_it_there(answer: &Answer, observation: &Observation, config: &Config) -> String {
+    let peer = &config.peer.name;
+    let of_peer = observation
+        .peer
+        .addresses
+        .iter()
+        .filter_map(|probe| probe.answer.known()?.as_ref()?.arp.as_ref())
+        .collect::<Vec<_>>();
+    match &answer.arp {
+        Some(mac) if !of_peer.is_empty() && !of_peer.contains(&mac) => format!(
+            "{peer} answers from another hardware address ({}): either another interface of {peer} holds it (there: ip -br \
+             address), or a third host does; find {mac} in the switch and take the address away there",
+            of_peer.iter().map(|mac| mac.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+        _ => format!("release it there: standin release (on {peer}); or power that machine off"),
     }
 }
 
 fn witness_answers(
     observation: &Observation,
+    config: &Config,
     request: &Request,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     let witnesses = &observation.witnesses;
+    if witnesses.is_empty() && config.fence.is_none() {
+        warnings.push(
+            "neither a witness nor a fence command is configured: that it is this node which is cut off can't be told"
+                .to_owned(),
+        );
+    }
     if witnesses.is_empty() || witnesses.iter().any(|probe| matches!(probe.answer, Fact::Known(Some(_)))) {
         return Ok(());
     }
@@ -404,140 +465,4 @@ fn witness_answers(
         "it may be this node that is cut off, while the peer still serves",
         "see to this node's network; when the peer is certainly off: standin takeover --peer-confirmed-inactive",
     ))
-}
-
-fn plan(drbd: &Drbd, config: &Config, request: &Request, ground: &Ground) -> Plan {
-    let limits = &config.limits;
-    let resource = &config.resource;
-    let mut warnings = ground.warnings.clone();
-    let mut steps = Vec::new();
-    let plain = |action, deadline| Step { action, deadline, undo: None };
-
-    let wait = plain(
-        Action::WaitVipGone {
-            vip: config.vip.address.addr(),
-            interface: config.vip.interface.clone(),
-            misses: config.vip.misses,
-            interval: config.vip.interval,
-        },
-        limits.wait_vip_gone,
-    );
-    let stop_manager = match config.cluster_manager {
-        ClusterManager::Heartbeat(how) => {
-            Some(plain(Action::StopClusterManager { how }, limits.stop_cluster_manager))
-        }
-        ClusterManager::None | ClusterManager::Pacemaker | ClusterManager::Keepalived => None,
-    };
-    let fence = config.fence.as_ref().filter(|_| !ground.yielded).map(|command| {
-        let command = command.iter().map(|word| word.replace("{peer}", &config.peer.name)).collect();
-        plain(Action::FencePeer { command }, limits.fence_peer)
-    });
-    if ground.fence_first {
-        steps.extend(stop_manager);
-        steps.extend(fence);
-        steps.push(wait);
-    } else {
-        steps.push(wait);
-        steps.extend(stop_manager);
-        steps.extend(fence);
-    }
-
-    let connect =
-        Action::ReconnectDrbd { resource: resource.clone(), command: drbd.commands.connect.clone() };
-    if !ground.yielded {
-        steps.push(Step {
-            action: Action::DisconnectDrbd {
-                resource: resource.clone(),
-                command: drbd.commands.disconnect.clone(),
-            },
-            deadline: limits.drbd,
-            undo: Some(Undo { action: connect.clone(), deadline: limits.drbd }),
-        });
-    }
-    let mut promote = drbd.commands.promote.clone();
-    if drbd.disk == Disk::Consistent && !ground.yielded {
-        promote.push("--force".to_owned());
-        let peer = &config.peer.name;
-        // The promotion makes two generations at once, so that DRBD finds no common one with the peer any more.
-        warnings.push(format!(
-            "the local disk is only Consistent: commits that only {peer} took are lost with this takeover, and DRBD will call \
-             the return of {peer} a split brain; then type on {peer}: drbdadm disconnect {resource}; drbdadm connect \
-             --discard-my-data {resource}; and here: drbdadm connect {resource}"
-        ));
-    }
-    steps.push(Step {
-        action: Action::PromoteDrbd { resource: resource.clone(), command: promote },
-        deadline: limits.drbd,
-        undo: Some(Undo {
-            action: Action::DemoteDrbd { resource: resource.clone(), command: drbd.commands.demote.clone() },
-            deadline: limits.drbd,
-        }),
-    });
-    let mount = &config.mount;
-    steps.push(Step {
-        action: Action::Mount {
-            device: mount.device.clone(),
-            directory: mount.directory.clone(),
-            filesystem: mount.filesystem.clone(),
-            options: mount.options.clone(),
-        },
-        deadline: limits.mount,
-        undo: Some(Undo {
-            action: Action::Unmount { device: mount.device.clone(), directory: mount.directory.clone() },
-            deadline: limits.unmount,
-        }),
-    });
-    let mysqld = &config.mysqld;
-    steps.push(plain(
-        Action::AuditEngines {
-            datadir: mysqld.datadir.clone(),
-            refuse_above_percent: config.refuse_myisam_above_percent,
-            accept_myisam: request.accept_myisam,
-        },
-        limits.audit_engines,
-    ));
-    steps.push(Step {
-        action: Action::StartMysqld {
-            control: mysqld.control.clone(),
-            datadir: mysqld.datadir.clone(),
-            socket: mysqld.socket.clone(),
-            error_log: mysqld.error_log.clone(),
-        },
-        deadline: limits.start_mysqld,
-        undo: Some(Undo {
-            action: Action::StopMysqld {
-                control: mysqld.control.clone(),
-                datadir: mysqld.datadir.clone(),
-                error_log: mysqld.error_log.clone(),
-                // A mysqld that failed to start has acknowledged nothing, and InnoDB recovers from a kill.
-                kill_at_deadline: true,
-            },
-            deadline: limits.stop_mysqld,
-        }),
-    });
-    if config.cluster_manager != ClusterManager::Keepalived {
-        let vip = config.vip.address;
-        let interface = &config.vip.interface;
-        steps.push(Step {
-            action: Action::AddVip { vip, interface: interface.clone() },
-            deadline: limits.vip,
-            undo: Some(Undo {
-                action: Action::RemoveVip { vip, interface: interface.clone() },
-                deadline: limits.vip,
-            }),
-        });
-    }
-    steps.push(plain(
-        Action::Verify {
-            vip: config.vip.address.addr(),
-            port: mysqld.port,
-            read_only: mysqld.read_only,
-            credentials: mysqld.credentials.clone(),
-        },
-        limits.verify,
-    ));
-    if !ground.yielded {
-        steps.push(plain(connect, limits.drbd));
-    }
-    Plan { goal: Goal::Takeover, reason: ground.reason.clone(), warnings, steps }
 }

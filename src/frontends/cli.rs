@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ Exit codes:
 Files:
   /etc/standin/NAME.yaml         the configuration of cluster NAME (directory: STANDIN_CONFIG_DIR)
   /var/lib/standin/NAME.journal  what was done and when, as JSON lines (directory: STANDIN_STATE_DIR)
-  /run/standin/NAME.lock         held while a takeover or release runs (directory: STANDIN_RUN_DIR)
+  /run/standin/RESOURCE.lock     held while a takeover or release runs (directory: STANDIN_RUN_DIR)
 
 RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
 
@@ -60,7 +60,7 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
         /// Wait at most this long for the virtual IP to drop and the peer to yield [default: limits.wait_vip_gone]
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DURATION", value_parser = wait)]
         wait: Option<Duration>,
         /// Print the result as JSON
         #[arg(long)]
@@ -133,7 +133,10 @@ impl Overrides {
 pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     match &cli.command {
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "standin", &mut io::stdout());
+            // It panics when it can't write.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "standin", &mut script);
+            io::stdout().write_all(&script)?;
             return Ok(Outcome::Done);
         }
         Command::Man => {
@@ -179,6 +182,12 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::History { json, last } => history::show(&config, *json, *last),
         Command::Completions { .. } | Command::Man | Command::InternalWorker => Ok(Outcome::Done),
     }
+}
+
+/// As long as the longest limit of a configuration.
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if wait <= Duration::from_secs(24 * 60 * 60) { Ok(wait) } else { Err("is longer than a day".to_owned()) }
 }
 
 /// A directory that the environment may name, for state that is not configuration.

@@ -11,7 +11,7 @@ use crate::journal;
 pub(super) fn show(config: &Config, as_json: bool, last: usize) -> anyhow::Result<Outcome> {
     let path = journal::path(&config.name);
     let entries = journal::read(&path)
-        .with_context(|| format!("the journal {} can't be read; run standin as root", path.display()))?;
+        .with_context(|| format!("the journal {} can't be read (see: ls -ld {0}; id)", path.display()))?;
     let runs = journal::runs(&entries);
     let latest = &runs[runs.len().saturating_sub(last)..];
     if as_json {

@@ -1,7 +1,8 @@
-//! One takeover or release per cluster at a time. The kernel drops the lock with its holder.
+//! One takeover or release per DRBD resource at a time. The kernel drops the lock with its holder.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -16,21 +17,21 @@ pub(super) struct Lock {
     _file: Flock<File>,
 }
 
-/// Takes the lock of a cluster without waiting.
+/// Takes the lock of a DRBD resource without waiting: two configurations of one resource exclude each other too.
 ///
 /// # Errors
 /// Refused when another standin holds it (with its process id), failed when the file can't be made.
-pub(super) fn take(cluster: &str) -> Result<Lock, Failure> {
-    take_in(&directory("STANDIN_RUN_DIR", "/run/standin"), cluster)
+pub(super) fn take(resource: &str) -> Result<Lock, Failure> {
+    take_in(&directory("STANDIN_RUN_DIR", "/run/standin"), resource)
 }
 
-fn take_in(directory: &Path, cluster: &str) -> Result<Lock, Failure> {
-    let path = directory.join(format!("{cluster}.lock"));
+fn take_in(directory: &Path, resource: &str) -> Result<Lock, Failure> {
+    let path = directory.join(format!("{resource}.lock"));
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(
             format!("the lock {} can't be taken: {error}", path.display()),
             "two runs at once would act against each other",
-            "run standin as root, and see whether the directory can be written",
+            "make it writable for root (findmnt --target /run), or name another directory in STANDIN_RUN_DIR",
         )
     };
     std::fs::create_dir_all(directory).map_err(|error| cannot(&error))?;
@@ -39,6 +40,8 @@ fn take_in(directory: &Path, cluster: &str) -> Result<Lock, Failure> {
         .truncate(false)
         .read(true)
         .write(true)
+        // Whoever may open it, if only for reading, could lock it and so keep a takeover from starting.
+        .mode(0o600)
         .open(&path)
         .map_err(|error| cannot(&error))?;
     let mut holder = String::new();
@@ -53,7 +56,7 @@ fn take_in(directory: &Path, cluster: &str) -> Result<Lock, Failure> {
             Ok(Lock { _file: file })
         }
         Err((_, Errno::EWOULDBLOCK)) => Err(Failure::refused(
-            format!("another standin works on {cluster} (pid {})", holder.trim()),
+            format!("another standin works on resource {resource} (pid {})", holder.trim()),
             "two runs at once would act against each other",
             format!("wait until it ends, or see what it does: ps -f {}", holder.trim()),
         )),

@@ -1,5 +1,6 @@
 //! A takeover or a release from the first look to the exit code.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -66,7 +67,14 @@ pub(super) fn operate(
     as_json: bool,
 ) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
-    let _lock = match lock::take(&config.name) {
+    if !nix::unistd::geteuid().is_root() {
+        say_error(
+            "standin does not run as root\n  why it matters: DRBD, mounts and addresses can't be changed\n  what to do next: run it as root, or with sudo",
+        );
+        return Ok(Outcome::Usage);
+    }
+    let journal_path = std::path::absolute(journal::path(&config.name))?;
+    let _lock = match lock::take(&config.resource) {
         Ok(lock) => lock,
         Err(failure) => {
             let outcome = match failure.kind {
@@ -91,10 +99,10 @@ pub(super) fn operate(
     let ignored = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGHUP, ignored).context("a signal handler")?;
     let past = past(&config)?;
-    let path = journal::path(&config.name);
-    let mut journal = Journal::open(&path)
-        .with_context(|| format!("the journal {} can't be opened; run standin as root", path.display()))?;
     let reporter = Arc::new(TextReporter::new(as_json));
+    let mut journal = open_journal(&journal_path, &reporter);
+    // Whoever calls from inside the data directory must not keep it busy through us.
+    std::env::set_current_dir("/").context("the root directory")?;
     let node = Arc::new(RealNode::new(config.clone(), past.clone()));
 
     let decided = decide_patiently(&config, goal, request, wait, node.as_ref(), &reporter, &interrupted);
@@ -110,12 +118,18 @@ pub(super) fn operate(
             } else {
                 say_error(refusal);
             }
+            if goal == Goal::Takeover && !past.unfinished_takeover.is_empty() {
+                say_error(format_args!(
+                    "an earlier takeover was broken off in {}; to take back what it did: standin release",
+                    past.unfinished_takeover.last().map_or("its first step", String::as_str)
+                ));
+            }
             return Ok(Outcome::Refused);
         }
     };
     reporter.heading(&config, &plan);
-    let ended =
-        Executor::new(node.clone(), &mut journal, reporter.clone(), interrupted).run(&plan, request, &past);
+    let ended = Executor::new(node.clone(), journal.as_mut(), reporter.clone(), interrupted)
+        .run(&plan, request, &past);
     if as_json {
         say(report::as_json(&ended, begun.elapsed()));
     } else {
@@ -124,6 +138,20 @@ pub(super) fn operate(
     log::debug!("{} processes started", crate::node::command::processes_started());
     announce_in_background(goal, &ended, &config, node.as_ref(), reporter.as_ref());
     Ok(ended.outcome)
+}
+
+/// A journal that can't be written does not keep a node from giving up or taking over what it must.
+fn open_journal(path: &Path, reporter: &TextReporter) -> Box<dyn Sink> {
+    match Journal::open(path) {
+        Ok(journal) => Box::new(journal),
+        Err(error) => {
+            reporter.warn(&format!(
+                "the journal {} can't be written ({error}): going on without it; a rerun after a kill may then refuse",
+                path.display()
+            ));
+            Box::new(journal::Nowhere)
+        }
+    }
 }
 
 fn announce_in_background(
@@ -158,11 +186,13 @@ fn decide_patiently(
     let until = Instant::now() + wait;
     let mut told = None;
     loop {
-        let waited_out = Instant::now() >= until || interrupted.load(Ordering::Relaxed);
+        // Whoever interrupts the wait wants no fence either.
+        let waited_out = Instant::now() >= until;
+        let over = waited_out || interrupted.load(Ordering::Relaxed);
         let request = Request { waited_out, ..request };
         match decide(goal, &node.observe(), config, &request) {
             Decision::Plan(plan) => return Ok((plan, request)),
-            Decision::Refusal(refusal) if waited_out || !refusal.kind.may_pass() => {
+            Decision::Refusal(refusal) if over || !refusal.kind.may_pass() => {
                 return Err((refusal, request));
             }
             Decision::Refusal(refusal) => {
@@ -187,6 +217,6 @@ fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Requ
 pub(super) fn past(config: &Config) -> anyhow::Result<Past> {
     let path = journal::path(&config.name);
     let entries = journal::read(&path)
-        .with_context(|| format!("the journal {} can't be read; run standin as root", path.display()))?;
+        .with_context(|| format!("the journal {} can't be read (see: ls -ld {0}; id)", path.display()))?;
     Ok(journal::past(&entries, &journal::boot_id()))
 }

@@ -92,14 +92,31 @@ fn table(config: &Config, observation: &Observation) -> String {
             Fact::Known(mysqld) => match (mysqld.processes.first(), &mysqld.answer) {
                 (None, _) => "not running".to_owned(),
                 (Some(process), MysqldAnswer::Ready) => format!("ready (pid {})", process.pid),
-                (Some(process), answer) => format!("pid {}, {answer:?}", process.pid),
+                (Some(process), MysqldAnswer::Busy) => {
+                    format!("alive (pid {}), but takes no more connections", process.pid)
+                }
+                (Some(process), MysqldAnswer::Silent) => {
+                    format!("pid {}, NOTHING ANSWERS on its socket", process.pid)
+                }
+                (Some(process), MysqldAnswer::Stalled(cause)) => {
+                    format!("pid {}, STALLED: {cause}", process.pid)
+                }
             },
             Fact::Unknown(cause) => format!("unknown: {cause}"),
         },
     ));
     peer.push(("mysqld", String::new()));
     let (vip_here, vip_there) = match (&observation.vip.here, &observation.vip.answer) {
-        (Fact::Known(Some(interface)), _) => (format!("here, on {interface}"), "no".to_owned()),
+        (Fact::Known(Some(interface)), Fact::Known(Some(answer))) => (
+            format!("here, on {interface}"),
+            format!("ALSO ANSWERED by {}", answer.arp.as_deref().unwrap_or("ping only")),
+        ),
+        (Fact::Known(Some(interface)), Fact::Known(None)) => {
+            (format!("here, on {interface}"), "no".to_owned())
+        }
+        (Fact::Known(Some(interface)), Fact::Unknown(_)) => {
+            (format!("here, on {interface}"), "unknown".to_owned())
+        }
         (_, Fact::Known(Some(answer))) => {
             ("no".to_owned(), format!("answered by {}", answer.arp.as_deref().unwrap_or("ping only")))
         }
@@ -127,7 +144,12 @@ fn table(config: &Config, observation: &Observation) -> String {
         }
     }
     match decide::takeover(observation, config, &Request::default()) {
-        Decision::Plan(plan) => text += &format!("takeover      possible: {}\n", plan.reason),
+        Decision::Plan(plan) => {
+            text += &format!("takeover      possible: {}\n", plan.reason);
+            for warning in &plan.warnings {
+                text += &format!("warning       {warning}\n");
+            }
+        }
         Decision::Refusal(refusal) => {
             text += &format!("takeover      would be refused: {}\n", refusal.reason)
         }

@@ -89,14 +89,6 @@ pub fn interface(name: &str) -> Result<Interface, String> {
     netlink::Snapshot::read()?.interface(name).cloned()
 }
 
-/// Every interface of this node.
-///
-/// # Errors
-/// The kernel could not be asked.
-pub fn interfaces() -> Result<Vec<Interface>, String> {
-    Ok(netlink::Snapshot::read()?.interfaces)
-}
-
 /// Which interface and source address a packet to `destination` would use (`RTM_GETROUTE`).
 ///
 /// # Errors

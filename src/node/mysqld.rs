@@ -18,7 +18,6 @@ mod stop;
 mod verify;
 mod watch;
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::Duration;
 
 pub use handshake::handshake;
@@ -26,6 +25,7 @@ pub use start::start;
 pub use stop::stop;
 pub use verify::verify;
 
+use super::filesystem;
 use crate::config::{MountConfig, MysqldConfig};
 use crate::observation::{Fact, Mysqld, MysqldAnswer, MysqldProcess};
 
@@ -65,10 +65,7 @@ fn look(config: &MysqldConfig, mount: &MountConfig) -> Result<Mysqld, String> {
 }
 
 fn device_number(mount: &MountConfig) -> Result<u64, String> {
-    let device = mount.device.display();
-    match std::fs::metadata(&mount.device) {
-        Ok(metadata) if metadata.file_type().is_block_device() => Ok(metadata.rdev()),
-        Ok(_) => Err(format!("{device} is not a block device")),
-        Err(error) => Err(format!("{device} can't be looked at: {error}")),
-    }
+    let (major, minor) = filesystem::device_number(&mount.device)?
+        .ok_or_else(|| format!("{} does not exist", mount.device.display()))?;
+    Ok(nix::sys::stat::makedev(major, minor))
 }

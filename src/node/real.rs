@@ -91,6 +91,26 @@ impl RealNode {
         seen.is_some_and(|seen| seen.elapsed() < SILENCE_IS_FRESH)
     }
 
+    /// Looked at again right before the server starts: systemd unmounts what it believes to belong to a lost device.
+    fn data_is_mounted(&self) -> Result<(), Failure> {
+        let mount = &self.config.mount;
+        let (device, directory) = (mount.device.display(), mount.directory.display());
+        let seen = match filesystem::observe(mount) {
+            Fact::Known(seen) => match seen.at_directory {
+                Some(mounted) if mounted.is_our_device && !mounted.read_only => return Ok(()),
+                Some(mounted) if mounted.is_our_device => format!("{device} is read-only at {directory}"),
+                Some(mounted) => format!("{} is mounted at {directory}, not {device}", mounted.source),
+                None => format!("{device} is not mounted at {directory}"),
+            },
+            Fact::Unknown(cause) => format!("what is mounted at {directory} can't be learnt: {cause}"),
+        };
+        Err(Failure::refused(
+            seen,
+            "mysqld would start on other data than the cluster's, or fail on it",
+            format!("see who unmounted it (journalctl -b, dmesg), and: findmnt {directory}"),
+        ))
+    }
+
     fn audit(
         &self,
         datadir: &std::path::Path,
@@ -152,10 +172,6 @@ impl Node for RealNode {
                 Ok(Applied::already_so().note("silent to ICMP echo and ARP"))
             }
             Action::WaitVipGone { vip, interface, misses, interval } => {
-                // Our own address answers us for ever; a takeover that was broken off may have left it here.
-                if matches!(address::interface_of(*vip), Ok(Some(here)) if here == *interface) {
-                    return Ok(Applied::already_so().note("it is here"));
-                }
                 let target = Target { address: *vip, interface: Some(interface.clone()) };
                 address::wait_gone(&target, *misses, *interval, attempt)
             }
@@ -182,6 +198,7 @@ impl Node for RealNode {
                 self.audit(datadir, *refuse_above_percent, *accept_myisam, attempt)
             }
             Action::StartMysqld { control, datadir, socket, error_log } => {
+                self.data_is_mounted()?;
                 mysqld::start(control, datadir, socket, error_log.as_deref(), attempt)
             }
             Action::StopMysqld { control, datadir, error_log, kill_at_deadline } => {
@@ -212,5 +229,40 @@ fn fence(command: &[String], attempt: &Attempt) -> Result<Applied, Failure> {
         )),
         Err(error) if error.is_timeout() => Err(Failure::timed_out(error.to_string(), why, next)),
         Err(error) => Err(Failure::failed(error.to_string(), why, next)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{Host, parse};
+    use crate::failure::FailureKind;
+    use crate::node::Progress;
+
+    struct Quiet;
+
+    impl Progress for Quiet {
+        fn report(&self, _: &str) {}
+    }
+
+    #[test]
+    fn mysqld_is_not_started_beside_the_mount() {
+        let text = include_str!("../../docs/examples/command-line.yaml");
+        let mut config = parse(text, "orders.yaml".as_ref(), &Host::fixed("db1.example.com")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        config.mount.device = directory.path().join("no-device");
+        config.mount.directory = directory.path().to_owned();
+        let mysqld = &config.mysqld;
+        let start = Action::StartMysqld {
+            control: mysqld.control.clone(),
+            datadir: directory.path().to_owned(),
+            socket: mysqld.socket.clone(),
+            error_log: None,
+        };
+        let attempt = Attempt::new(Duration::from_secs(1), Box::new(Quiet));
+        let failure = RealNode::new(config, Past::default()).apply(&start, &attempt).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.seen.contains("is not mounted at"), "{failure}");
     }
 }

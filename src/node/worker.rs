@@ -137,6 +137,14 @@ fn call_with<T: DeserializeOwned>(
     request: &Request,
     deadline: Instant,
 ) -> Result<T, Failure> {
+    // A step that was abandoned and wakes up late must not act any more: what it did would never be taken back.
+    if deadline <= Instant::now() {
+        return Err(Failure::timed_out(
+            format!("no time was left for `{}`", request.name()),
+            "what was done too late would not be taken back",
+            "see the kernel log for a disk that does not answer, or raise the step's time limit",
+        ));
+    }
     let mut line = serde_json::to_string(request).map_err(|error| broken(&error.to_string()))?;
     line.push('\n');
     let waiting = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();

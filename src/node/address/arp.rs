@@ -154,9 +154,10 @@ impl ArpSocket {
     /// The hardware address of another machine that uses `address`, if one was heard; never blocks.
     ///
     /// Like RFC 5227 §2.1.1 it takes a request or a reply whose *sender* address is the one asked for. A packet
-    /// that merely asks for it is another node's probe and proves nothing, and one from `own` hardware addresses
-    /// is our own, reflected.
-    pub(super) fn heard(&self, address: Ipv4Addr, own: &[Mac]) -> io::Result<Option<Mac>> {
+    /// that merely asks for it is another node's probe and proves nothing, and one from this interface's hardware
+    /// address is our own, reflected. Those of our other interfaces count: keepalived's `use_vmac` gives both nodes the
+    /// same one.
+    pub(super) fn heard(&self, address: Ipv4Addr) -> io::Result<Option<Mac>> {
         let mut buffer = [MaybeUninit::uninit(); 256];
         loop {
             let size = match self.socket.recv(&mut buffer) {
@@ -166,7 +167,7 @@ impl ArpSocket {
             };
             let frame: Vec<u8> = initialised(&buffer, size);
             match Packet::parse(&frame) {
-                Some(packet) if packet.sender_ip == address && !own.contains(&packet.sender) => {
+                Some(packet) if packet.sender_ip == address && packet.sender != self.own => {
                     return Ok(Some(packet.sender));
                 }
                 _ => {}

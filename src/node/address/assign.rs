@@ -190,9 +190,8 @@ pub(super) fn other_holder(interface: &Interface, address: Ipv4Addr) -> Result<O
         socket.ask(address, own_ip).map_err(|error| format!("cannot ask by ARP on {name}: {error}"))?;
         let until = Instant::now() + PROBE_WINDOW;
         loop {
-            let heard = socket
-                .heard(address, &[mac])
-                .map_err(|error| format!("cannot hear ARP on {name}: {error}"))?;
+            let heard =
+                socket.heard(address).map_err(|error| format!("cannot hear ARP on {name}: {error}"))?;
             let left = until.saturating_duration_since(Instant::now());
             if heard.is_some() {
                 return Ok(heard);

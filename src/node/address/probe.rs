@@ -189,7 +189,6 @@ struct Asker {
     address: Ipv4Addr,
     interface: Interface,
     own_ip: Option<Ipv4Addr>,
-    own_macs: Vec<Mac>,
     arp: Option<ArpSocket>,
     icmp: Option<IcmpSocket>,
     /// Why silence would prove nothing.
@@ -261,7 +260,6 @@ impl Asker {
         Ok(Self {
             address,
             own_ip,
-            own_macs: snapshot.interfaces.iter().filter_map(|interface| interface.mac).collect(),
             interface: interface.clone(),
             arp,
             icmp,
@@ -301,7 +299,7 @@ impl Asker {
 
     fn collect(&mut self) {
         if let Some(arp) = &self.arp {
-            match arp.heard(self.address, &self.own_macs) {
+            match arp.heard(self.address) {
                 Ok(mac) => self.heard_arp = self.heard_arp.or(mac),
                 Err(error) => {
                     let name = &self.interface.name;

@@ -33,14 +33,17 @@ pub(super) fn mount_refused(
         Errno::ENODEV => (
             format!("{seen}; the kernel does not know the file system type {filesystem}"),
             format!(
-                "correct `filesystem` in the configuration (see `blkid {device}`), or `modprobe {filesystem}`"
+                "correct `mount.type` in the configuration (see `blkid {device}`), or `modprobe {filesystem}`"
             ),
         ),
         Errno::EINVAL => (
             format!(
-                "{seen}; a bad superblock, another file system type, or an option it does not know ({data:?})"
+                "{seen}; a bad superblock, another file system type, or one of its options is wrong: {}",
+                if data.is_empty() { "none" } else { data }
             ),
-            format!("see the kernel log (`dmesg | tail`) for the reason and `blkid {device}` for the type"),
+            format!(
+                "see the kernel log (`dmesg | tail`) for the reason, and correct `mount.type` (see `blkid {device}`) or `mount.options`"
+            ),
         ),
         Errno::EMEDIUMTYPE | Errno::EROFS => (
             format!("{seen}; a DRBD device is like that while this node is not Primary"),

@@ -70,6 +70,16 @@ fn cut_off_lines_are_errors() {
 }
 
 #[test]
+fn a_path_lies_on_the_last_of_the_longest_mounts() {
+    let table = "27 1 254:0 / / rw - ext4 root rw\n40 27 147:0 / /srv/db rw - xfs below rw\n41 40 147:1 / /srv/db rw - ext4 above rw\n";
+    let table = parse_table(table.as_bytes()).unwrap();
+    let on = |path: &str| mount_of(&table, Path::new(path)).map(|entry| entry.device);
+    assert_eq!(on("/srv/db/mysql"), Some((147, 1)));
+    assert_eq!(on("/srv/dbx"), Some((254, 0)));
+    assert_eq!(mount_of(&[], Path::new("/")), None);
+}
+
+#[test]
 fn the_topmost_of_stacked_mounts_is_visible() {
     let stacked = "22 1 254:0 / / rw - ext4 root rw\n30 22 147:0 / /data rw - ext4 below rw\n31 30 147:1 / /data rw - ext4 above rw\n";
     assert_eq!(at(stacked, "/data").as_deref(), Some("above"));

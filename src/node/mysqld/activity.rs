@@ -59,6 +59,7 @@ impl Sample {
         match self.state {
             'T' | 't' => "is stopped by a signal or a debugger (state T)".into(),
             'D' => "waits for a disk that does not answer (state D)".into(),
+            'R' => "uses the CPU without getting anywhere (state R)".into(),
             state => format!("is idle (state {state})"),
         }
     }

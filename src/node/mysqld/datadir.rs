@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::activity;
+use crate::node::filesystem;
 use crate::node::processes::{self, Process};
 use crate::plan::MysqldControl;
 
@@ -177,52 +178,15 @@ fn without_deleted(cwd: &Path) -> &Path {
 }
 
 fn device_by_mountinfo(pid: i32, directory: &Path) -> Option<u64> {
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
-    covering_device(&table, without_deleted(directory))
-}
-
-/// The device of the last mount with the longest mount point that covers a directory.
-fn covering_device(mountinfo: &str, directory: &Path) -> Option<u64> {
-    let (_, device) = mountinfo
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(' ');
-            let (major, minor) = fields.nth(2)?.split_once(':')?;
-            let point = PathBuf::from(unescape(fields.nth(1)?));
-            let device = nix::libc::makedev(major.parse().ok()?, minor.parse().ok()?);
-            directory.starts_with(&point).then(|| (point.components().count(), device))
-        })
-        .max_by_key(|(length, _)| *length)?;
-    Some(device)
-}
-
-/// mountinfo writes a space, tab, newline and backslash as an octal escape.
-fn unescape(field: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+    let table = filesystem::read_table(&pid.to_string()).ok()?;
+    let (major, minor) = filesystem::mount_of(&table, without_deleted(directory))?.device;
+    Some(nix::sys::stat::makedev(major, minor))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_topmost_of_the_longest_mounts_covers() {
-        let table = "\
-27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-40 27 147:0 / /srv/db rw,noatime shared:5 - xfs /dev/drbd0 rw
-41 40 147:1 / /srv/db rw - ext4 /dev/drbd1 rw
-42 27 0:30 / /srv/a\\040b rw - tmpfs tmpfs rw
-garbage
-";
-        let device = |path: &str| covering_device(table, Path::new(path)).unwrap();
-        assert_eq!(device("/srv/db/mysql"), nix::libc::makedev(147, 1));
-        assert_eq!(device("/srv/dbx"), nix::libc::makedev(254, 0));
-        assert_eq!(device("/srv/a b/c"), nix::libc::makedev(0, 30));
-        assert_eq!(covering_device("", Path::new("/")), None);
-    }
 
     #[test]
     fn mountinfo_and_stat_agree() {

@@ -77,7 +77,7 @@ impl fmt::Display for Event {
                 write!(out, "crash recovery starts from checkpoint LSN {lsn}")
             }
             Event::Scanned(lsn) => write!(out, "crash recovery: redo log read up to LSN {lsn}"),
-            Event::EndOfLog(lsn) => write!(out, "crash recovery: the redo log ends at LSN {lsn}"),
+            Event::EndOfLog(lsn) => write!(out, "the redo log ends at LSN {lsn}"),
             Event::Pages { pages, position: None } => write!(out, "crash recovery: {pages} pages to recover"),
             Event::Pages { pages, position: Some((at, end)) } => {
                 write!(out, "crash recovery: {pages} pages to recover at LSN {at} of {end}")

@@ -29,6 +29,9 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Once systemctl has ended without a server to be seen, systemd is asked this often at most.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A server that logged that it is ready listens already.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
 /// For the first look at a data directory, whose file system was mounted just before.
 const DISK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -150,15 +153,29 @@ impl Start<'_> {
     }
 
     fn wait(&mut self) -> Result<Applied, Failure> {
+        let mut ready_since = None;
         loop {
             self.watch.read_log();
             if self.is_served()? {
                 self.watch.read_log();
                 let applied = if self.begun.is_some() { Applied::done() } else { Applied::already_so() };
-                return Ok(match self.watch.recovery_note() {
+                let applied = match self.watch.recovery_note() {
                     Some(note) => applied.note(note),
                     None => applied,
+                };
+                return Ok(match self.error_log.filter(|log| !log.is_file()) {
+                    Some(log) => applied.warning(format!(
+                        "the error log {} is not there: correct mysqld.error_log, or a crash recovery can't be followed",
+                        log.display()
+                    )),
+                    None => applied,
                 });
+            }
+            if self.watch.said_ready && self.last_answer == MysqldAnswer::Silent {
+                let since = ready_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= READY_LIMIT {
+                    return Err(self.wrong_socket());
+                }
             }
             self.look_at_process()?;
             if self.attempt.remaining().is_zero() {
@@ -283,6 +300,17 @@ impl Start<'_> {
             format!("mysqld {what}{}", self.watch.error_lines()),
             "without the server there is nobody to serve the data",
             self.advice(),
+        )
+    }
+
+    fn wrong_socket(&self) -> Failure {
+        Failure::failed(
+            format!(
+                "mysqld's error log says that it is ready, and nothing answers on {}",
+                self.socket.display()
+            ),
+            "whether it serves can't be told without its socket",
+            "correct mysqld.socket in the configuration; the server's own: mariadbd --print-defaults, or ss -xlp | grep mysql",
         )
     }
 

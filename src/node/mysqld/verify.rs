@@ -16,15 +16,16 @@ use crate::observation::MysqldAnswer;
 /// ER_CON_COUNT_ERROR, ER_HOST_IS_BLOCKED, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED.
 const FULL: [u16; 4] = [1040, 1129, 1203, 1226];
 
-/// ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
-/// ER_SECURE_TRANSPORT_REQUIRED: the account is at fault, not the server.
-const DENIED: [u16; 4] = [1045, 1130, 1698, 3159];
+/// ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_NOT_SUPPORTED_AUTH_MODE, ER_PLUGIN_IS_NOT_LOADED,
+/// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN,
+/// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB), ER_SECURE_TRANSPORT_REQUIRED: the account is at fault, not the server.
+const DENIED: [u16; 10] = [1045, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151];
 
 /// Set so that the library need not ask for it, in bytes.
 const MAX_PACKET: usize = 1024 * 1024;
 
-/// Connects to `vip` over TCP and compares `read_only` and the host name with what they must be. Without credentials
-/// the handshake is all that can be had, which is a warning. So is a full server, and one that knows no such account.
+/// Connects to `vip` over TCP and compares `read_only` and the host name with what they must be. Without usable
+/// credentials the handshake is all that can be had, which is a warning. So is a full server, and one that knows no such account.
 ///
 /// # Errors
 /// Nothing answers there, another host does, or `read_only` is not as configured.
@@ -36,18 +37,13 @@ pub fn verify(
     attempt: &Attempt,
 ) -> Result<Applied, Failure> {
     let Some(file) = credentials else {
-        return match handshake::handshake_tcp(vip, port, limit(attempt)) {
-            MysqldAnswer::Ready => Ok(Applied::done()
-                .note("handshake only")
-                .warning("no credentials are configured, so read_only was not checked")),
-            MysqldAnswer::Busy => {
-                Ok(Applied::done().warning(format!("{vip}:{port} answers that it is full")))
-            }
-            MysqldAnswer::Silent => Err(unreachable(vip, port, "nothing listens there")),
-            MysqldAnswer::Stalled(cause) => Err(unreachable(vip, port, &cause)),
-        };
+        return greeted(vip, port, "no credentials are configured", attempt);
     };
-    let account = credentials::read(file)?;
+    let account = match credentials::read(file) {
+        Ok(account) => account,
+        // A file that is unfit is no reason to take a server that serves down again.
+        Err(failure) => return greeted(vip, port, &failure.seen, attempt),
+    };
     match query(vip, port, &account, limit(attempt)) {
         Ok((actual, host)) => compare(vip, read_only, &actual, &host),
         Err(Error::MySqlError(error)) if DENIED.contains(&error.code) => Ok(Applied::done().warning(format!(
@@ -64,6 +60,18 @@ pub fn verify(
             file.display()
         ))),
         Err(error) => Err(unreachable(vip, port, &error.to_string())),
+    }
+}
+
+/// Without an account the handshake is all that can be had.
+fn greeted(vip: Ipv4Addr, port: u16, cause: &str, attempt: &Attempt) -> Result<Applied, Failure> {
+    match handshake::handshake_tcp(vip, port, limit(attempt)) {
+        MysqldAnswer::Ready => Ok(Applied::done()
+            .note("handshake only")
+            .warning(format!("{cause}, so read_only was not checked"))),
+        MysqldAnswer::Busy => Ok(Applied::done().warning(format!("{vip}:{port} answers that it is full"))),
+        MysqldAnswer::Silent => Err(unreachable(vip, port, "nothing listens there")),
+        MysqldAnswer::Stalled(cause) => Err(unreachable(vip, port, &cause)),
     }
 }
 
@@ -162,6 +170,10 @@ mod tests {
     }
 
     fn verified(bytes: &'static [u8]) -> Result<Applied, Failure> {
+        verified_as(None, bytes)
+    }
+
+    fn verified_as(credentials: Option<&Path>, bytes: &'static [u8]) -> Result<Applied, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
@@ -170,7 +182,7 @@ mod tests {
             stream
         });
         let attempt = Attempt::new(Duration::from_millis(300), Box::new(Quiet));
-        let result = verify(Ipv4Addr::LOCALHOST, port, false, None, &attempt);
+        let result = verify(Ipv4Addr::LOCALHOST, port, false, credentials, &attempt);
         drop(server.join());
         result
     }
@@ -182,6 +194,14 @@ mod tests {
         );
         assert!(verified(b"\x17\0\0\0\xff\x10\x04#08004Too many").unwrap().warning.unwrap().contains("full"));
         assert!(verified(b"").unwrap_err().seen.contains("no greeting"));
+    }
+
+    #[test]
+    fn an_unfit_credentials_file_is_a_warning() {
+        let file = Path::new("/nonexistent/standin.cnf");
+        let applied = verified_as(Some(file), b"\x4a\0\0\0\x0a10.11").unwrap();
+        assert!(applied.warning.unwrap().contains("/nonexistent/standin.cnf can't be read"));
+        assert!(verified_as(Some(file), b"").is_err());
     }
 
     #[test]

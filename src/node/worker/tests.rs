@@ -57,12 +57,14 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A zombie leader whose threads have not ended yet still holds its pipes.
+/// Ended with all its threads: until then the pipes that they share stay open.
 fn is_gone(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-        && threads <= 1
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    threads <= 1
+        && stat.map_or(true, |stat| {
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+        })
 }
 
 fn pid_of(idle: &Mutex<Option<Worker>>) -> u32 {
@@ -90,6 +92,14 @@ fn a_call_that_hangs_is_abandoned_at_its_deadline() {
     assert!(start_of_call.elapsed() < Duration::from_secs(10));
     wait_until("the hanging worker was killed", || is_gone(first));
     assert_ne!(pid_of(&idle), first);
+}
+
+#[test]
+fn nothing_is_asked_when_the_deadline_has_passed() {
+    let idle = Mutex::new(None);
+    let start = || -> Result<Worker, Failure> { panic!("a worker was started") };
+    let failure = call_with::<Value>(&idle, &start, &audit_of("/"), Instant::now()).unwrap_err();
+    assert_eq!(failure.kind, crate::failure::FailureKind::TimedOut);
 }
 
 #[test]

@@ -218,6 +218,7 @@ mysqld:
   socket: /run/mysqld/mysqld.sock
   error_log: /var/log/mysql/error.log
   credentials: /etc/standin/r0.cnf
+witnesses: [10.77.0.254]
 ",
         filesystem.name()
     );

@@ -34,12 +34,11 @@ pub fn demo(filesystem: Filesystem) -> Result<()> {
     print_run(&cluster.expect(lab.node2(), "status", 0)?.stdout);
 
     clock.say("POWER CUT of node1");
-    let cut = Instant::now();
     lab.node1().power_cut()?;
     clock.say("on node2: standin takeover");
     let begun = Instant::now();
     print_run(&cluster.expect(lab.node2(), "takeover", 0)?.stdout);
-    let first = client.wait_for_row_after(cut, BACK)?;
+    let first = client.wait_for_row_after(begun, BACK)?;
     client.wait_for_rows(ROWS)?;
     let outage =
         client.report().latest_outage().context("the client saw no outage: was there a power cut?")?;

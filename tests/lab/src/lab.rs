@@ -76,7 +76,7 @@ impl Lab {
         let entry = registry::enter()?;
         let run = entry.directory.clone();
         let supervisor = Supervisor::start(&run)?;
-        entry.complete(supervisor.pid(), options.filesystem)?;
+        entry.complete(supervisor.pid(), options.filesystem, &image.key())?;
         let network = Arc::new(NetworkNamespace::of_process(supervisor.pid())?);
         let settings = Arc::new(Settings {
             run,

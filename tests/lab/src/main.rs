@@ -139,7 +139,7 @@ fn ssh(run: &str, node: &str, command: &[String]) -> Result<()> {
         .arg(format!("--net=/proc/{}/ns/net", run.supervisor))
         .arg("ssh")
         .arg("-i")
-        .arg(image()?.key())
+        .arg(&run.key)
         .args([
             "-o",
             "StrictHostKeyChecking=no",

@@ -24,6 +24,8 @@ pub struct Run {
     pub owner: u32,
     /// The file system of its replicated disks.
     pub filesystem: String,
+    /// The key that root of its nodes accepts.
+    pub key: PathBuf,
 }
 
 impl Run {
@@ -43,6 +45,7 @@ impl Run {
             supervisor: number("supervisor")?,
             owner: number("owner")?,
             filesystem: value["filesystem"].as_str().unwrap_or_default().to_owned(),
+            key: value["key"].as_str().unwrap_or_default().into(),
         })
     }
 
@@ -135,9 +138,8 @@ pub(crate) fn enter() -> Result<Entry> {
 
 impl Entry {
     /// Writes down what others need to find their way in; from then on the lab is one of [`runs`].
-    pub(crate) fn complete(self, supervisor: u32, filesystem: Filesystem) -> Result<()> {
-        let content =
-            json!({ "supervisor": supervisor, "owner": std::process::id(), "filesystem": filesystem.name() });
+    pub(crate) fn complete(self, supervisor: u32, filesystem: Filesystem, key: &Path) -> Result<()> {
+        let content = json!({ "supervisor": supervisor, "owner": std::process::id(), "filesystem": filesystem.name(), "key": key });
         fs::write(self.directory.join("run.json"), content.to_string())?;
         Ok(())
     }
