@@ -116,7 +116,7 @@ fn second_standin(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
         let second = cluster.expect(node, arguments, 3)?;
         println!("--- a second standin\n{}", second.stderr);
         ensure!(
-            second.stderr.contains(&format!("refused: another standin works on r0 (pid {pid})")),
+            second.stderr.contains(&format!("refused: another standin works on resource r0 (pid {pid})")),
             "its holder is {pid}: {second}"
         );
     }
@@ -356,9 +356,12 @@ fn fences() -> Result<()> {
 
         // As the takeover's warning says.
         one.boot()?;
-        wait_for_drbd(two, "cs:StandAlone")?;
+        wait_until("a node to see the split brain", SOON, || {
+            let [first, second] = lab.on_both(|node| Ok(node.drbd()?.contains("cs:StandAlone")))?;
+            Ok((first || second).then_some(()))
+        })?;
         one.run_ok("drbdadm disconnect r0; drbdadm connect --discard-my-data r0")?;
-        two.run_ok("drbdadm connect r0")?;
+        two.run_ok("! grep -q cs:StandAlone /proc/drbd || drbdadm connect r0")?;
         lab.wait_in_sync()?;
         ensure!(two.drbd()?.contains("ro:Primary/Secondary"), "{}", two.drbd()?);
         Ok(())
