@@ -75,7 +75,7 @@ pub(super) fn plan(
         warnings.push(format!(
             "the local disk is only Consistent: commits that only {peer} took are lost with this takeover, and DRBD will call \
              the return of {peer} a split brain; then type on {peer}: drbdadm disconnect {resource}; drbdadm connect \
-             --discard-my-data {resource}; and here: drbdadm connect {resource}"
+             --discard-my-data {resource}; and here, if it is StandAlone: drbdadm connect {resource}"
         ));
     }
     steps.push(Step {

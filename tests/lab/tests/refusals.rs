@@ -116,7 +116,7 @@ fn second_standin(cluster: &Cluster<'_>, node: &Node) -> Result<()> {
         let second = cluster.expect(node, arguments, 3)?;
         println!("--- a second standin\n{}", second.stderr);
         ensure!(
-            second.stderr.contains(&format!("refused: another standin works on r0 (pid {pid})")),
+            second.stderr.contains(&format!("refused: another standin works on resource r0 (pid {pid})")),
             "its holder is {pid}: {second}"
         );
     }
@@ -218,7 +218,11 @@ fn split_brain(lab: &Lab) -> Result<()> {
         node.run_ok("umount /mnt && drbdsetup secondary 0")
     })?;
     lab.on_both(|node| node.run_ok("drbdadm connect r0"))?;
-    lab.on_both(|node| wait_for_drbd(node, "cs:StandAlone"))?;
+    // Whoever sees it first drops the connection, and the other one may go on listening.
+    wait_until("node2 to see the split brain", SOON, || {
+        lab.node1().run("drbdadm connect r0")?;
+        Ok(lab.node2().drbd()?.contains("cs:StandAlone").then_some(()))
+    })?;
     let log = lab.node2().run_ok("dmesg")?;
     ensure!(log.contains("Split-Brain detected"), "{log}");
     Ok(())
@@ -227,8 +231,6 @@ fn split_brain(lab: &Lab) -> Result<()> {
 /// Neither network reaches this node, and no link is down: only a third machine can tell it from a dead peer.
 fn isolated(lab: &Lab, cluster: &Cluster<'_>) -> Result<()> {
     let [one, two] = lab.nodes();
-    let witnesses = vec!["witnesses: [10.77.0.254]"];
-    cluster.configure(&ClusterOptions { more: witnesses, ..ClusterOptions::default() })?;
     cluster.expect(one, "takeover", 0)?;
     two.unplug(Network::Clients)?;
     two.unplug(Network::Replication)?;
@@ -354,9 +356,12 @@ fn fences() -> Result<()> {
 
         // As the takeover's warning says.
         one.boot()?;
-        wait_for_drbd(two, "cs:StandAlone")?;
+        wait_until("a node to see the split brain", SOON, || {
+            let [first, second] = lab.on_both(|node| Ok(node.drbd()?.contains("cs:StandAlone")))?;
+            Ok((first || second).then_some(()))
+        })?;
         one.run_ok("drbdadm disconnect r0; drbdadm connect --discard-my-data r0")?;
-        two.run_ok("drbdadm connect r0")?;
+        two.run_ok("! grep -q cs:StandAlone /proc/drbd || drbdadm connect r0")?;
         lab.wait_in_sync()?;
         ensure!(two.drbd()?.contains("ro:Primary/Secondary"), "{}", two.drbd()?);
         Ok(())
