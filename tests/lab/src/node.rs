@@ -188,11 +188,13 @@ impl Node {
         self.send_file(remote, content.as_ref(), mode)
     }
 
-    /// Copies a file into the node.
+    /// Copies a file into the node; it survives a power cut.
     pub fn copy_in(&self, local: impl AsRef<Path>, remote: &str, mode: u32) -> Result<()> {
         let local = local.as_ref();
         let file = std::fs::File::open(local).with_context(|| format!("cannot read {}", local.display()))?;
-        self.send_file(remote, file, mode)
+        self.send_file(remote, file, mode)?;
+        self.run_ok("sync")?;
+        Ok(())
     }
 
     fn send_file(&self, remote: &str, content: impl std::io::Read + Send, mode: u32) -> Result<()> {
