@@ -183,7 +183,7 @@ impl Node {
         Ok(Running { node: self, command: command.to_owned(), directory: output.stdout.trim().to_owned() })
     }
 
-    /// Writes a file, in one step.
+    /// Writes a file, in one step; it survives a power cut.
     pub fn write_file(&self, remote: &str, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
         self.send_file(remote, content.as_ref(), mode)
     }
@@ -192,15 +192,14 @@ impl Node {
     pub fn copy_in(&self, local: impl AsRef<Path>, remote: &str, mode: u32) -> Result<()> {
         let local = local.as_ref();
         let file = std::fs::File::open(local).with_context(|| format!("cannot read {}", local.display()))?;
-        self.send_file(remote, file, mode)?;
-        self.run_ok("sync")?;
-        Ok(())
+        self.send_file(remote, file, mode)
     }
 
     fn send_file(&self, remote: &str, content: impl std::io::Read + Send, mode: u32) -> Result<()> {
         let command = format!(
             "set -e; umask 077; mkdir -p $(dirname '{remote}'); cat > '{remote}.part'; \
-             chmod {mode:o} '{remote}.part'; mv '{remote}.part' '{remote}'"
+             chmod {mode:o} '{remote}.part'; sync '{remote}.part'; mv '{remote}.part' '{remote}'; \
+             sync $(dirname '{remote}')"
         );
         let output = self.remote.execute(&command, content, COMMAND)?;
         ensure!(output.success(), "on {}: cannot write {remote}: {output}", self.name());
