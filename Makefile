@@ -16,7 +16,7 @@ demo: lab
 test: check lab
 	tests/setup
 	$(CARGO) test --locked --package standin --no-fail-fast -- --include-ignored
-	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
+	tests/lab/run-tests
 
 fast: check
 	$(CARGO) test --locked --workspace
@@ -33,7 +33,7 @@ bench: lab
 	target/release/lab compare --rounds 5
 
 lab-test: lab
-	$(CARGO) test --locked --release --package standin-lab --no-fail-fast -- --include-ignored --test-threads=1
+	tests/lab/run-tests
 
 clean:
 	$(CARGO) clean
