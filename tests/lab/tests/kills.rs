@@ -315,8 +315,6 @@ fn after_a_power_cut() -> Result<()> {
         let come_back = |node: &Node| {
             client.wait_for_rows(ROWS)?;
             node.boot()?;
-            // DRBD would give way to the client's writes, down to 250 KiB/s.
-            lab.on_both(|node| node.run_ok("drbdsetup disk-options 0 --c-min-rate=0"))?;
             lab.wait_in_sync()
         };
         cut_power(active)?;
