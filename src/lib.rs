@@ -10,6 +10,8 @@
 //! | [`journal`] | what was done when, as JSON lines; the history of takeovers |
 //! | [`node`] | the only code that touches the machine |
 //! | [`audit`] | which storage engines hold the data |
+//! | [`doctor`] | every precondition of a takeover, each with its remedy |
+//! | [`foreign`] | parsers of other programs' files |
 //! | [`frontends`] | the command line |
 //!
 //! `decide`, `plan` and `audit::verdict` never import `node`.
@@ -17,8 +19,10 @@
 pub mod audit;
 pub mod config;
 pub mod decide;
+pub mod doctor;
 pub mod execute;
 pub mod failure;
+pub mod foreign;
 pub mod frontends;
 pub mod journal;
 pub mod node;

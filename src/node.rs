@@ -11,6 +11,7 @@ pub mod pacemaker;
 pub mod processes;
 pub mod real;
 pub mod simulated;
+pub mod survey;
 pub mod systemd;
 pub mod worker;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{history, operate, status};
+use super::{doctor, history, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -75,6 +75,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check every precondition of a takeover on this node; each problem comes with its remedy
+    Doctor(doctor::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
         /// Print JSON
@@ -178,6 +180,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Release { json, .. } => {
             operate::operate(config, Goal::Release, Request::default(), Duration::ZERO, *json)
         }
+        Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
         Command::Completions { .. } | Command::Man | Command::InternalWorker => Ok(Outcome::Done),

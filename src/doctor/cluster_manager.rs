@@ -1,0 +1,9 @@
+//! Checks of: the cluster manager's own settings.
+
+use super::Finding;
+use super::survey::Survey;
+use crate::config::Config;
+
+pub(super) fn examine(_survey: &Survey, _config: &Config) -> Vec<Finding> {
+    Vec::new()
+}

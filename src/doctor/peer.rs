@@ -1,0 +1,9 @@
+//! Checks of: what both nodes must have in common.
+
+use super::Finding;
+use super::survey::Survey;
+use crate::config::Config;
+
+pub(super) fn examine(_survey: &Survey, _config: &Config) -> Vec<Finding> {
+    Vec::new()
+}

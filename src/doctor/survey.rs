@@ -1,0 +1,48 @@
+//! What the doctor looked at. Plain data: filled by `node::survey`, judged by the checks. What could not be learnt is
+//! [`Fact::Unknown`](crate::observation::Fact), with its cause.
+
+mod cluster_manager;
+mod drbd;
+mod mysqld;
+mod network;
+mod peer;
+mod storage;
+mod system;
+mod unit;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::cluster_manager::ClusterManagerSurvey;
+pub use self::drbd::DrbdSurvey;
+pub use self::mysqld::MysqldSurvey;
+pub use self::network::NetworkSurvey;
+pub use self::peer::PeerFacts;
+pub use self::storage::StorageSurvey;
+pub use self::system::SystemSurvey;
+pub use self::unit::UnitSurvey;
+use crate::observation::{Fact, Observation};
+
+/// Everything that the checks judge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// The same look that a takeover begins with.
+    pub observation: Observation,
+    /// DRBD's settings, in its files and in the kernel.
+    pub drbd: DrbdSurvey,
+    /// File systems, fstab and free space.
+    pub storage: StorageSurvey,
+    /// The server's settings, in its option files and, where it runs, in itself.
+    pub mysqld: MysqldSurvey,
+    /// What starts mysqld.
+    pub unit: UnitSurvey,
+    /// Interfaces, addresses and paths to the peer.
+    pub network: NetworkSurvey,
+    /// The configured cluster manager's own settings.
+    pub cluster_manager: ClusterManagerSurvey,
+    /// What both nodes must have in common, of this node.
+    pub here: PeerFacts,
+    /// The same of the peer.
+    pub peer: Fact<PeerFacts>,
+    /// Clock, security modules, credentials.
+    pub system: SystemSurvey,
+}

@@ -1,0 +1,7 @@
+//! What starts mysqld.
+
+use serde::{Deserialize, Serialize};
+
+/// What starts mysqld.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnitSurvey {}
