@@ -12,12 +12,11 @@ mod dump;
 mod show;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
 
 pub use dump::{Configuration, Host, Resource, Volume, parse_dump};
 pub use show::{Running, parse_show};
+
+use super::Place;
 
 /// Sections lie four deep at most (`resource`, `connection`, `volume`, `disk`); deeper nesting is not DRBD's.
 const DEEPEST: usize = 16;
@@ -28,24 +27,9 @@ const SECRET: &str = "shared-secret";
 /// Settings of one section by name, such as `ping-int` → `10`. A flag without a value is `yes`.
 pub type Settings = BTreeMap<String, String>;
 
-/// A line of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FileLine {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1.
-    pub line: usize,
-}
-
-impl std::fmt::Display for FileLine {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}", self.file.display(), self.line)
-    }
-}
-
 /// Why a text is not in DRBD's language.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SyntaxError {
+pub enum Malformed {
     /// A quote or a section that never ends.
     #[error("line {line}: {what} begins here and does not end")]
     Unfinished {
@@ -105,7 +89,7 @@ pub struct Section {
     /// The how-many-th `{` of that line it is, from 1, quoted and commented ones counted too.
     pub brace: usize,
     /// Where a comment `# defined at FILE:LINE` before it says that it comes from.
-    pub defined_at: Option<FileLine>,
+    pub defined_at: Option<Place>,
     /// Its statements.
     pub statements: Vec<Statement>,
     /// The sections in it.
@@ -143,7 +127,7 @@ impl Section {
 ///
 /// # Errors
 /// The first place where it is not in that language.
-pub fn parse(text: &str) -> Result<Section, SyntaxError> {
+pub fn parse(text: &str) -> Result<Section, Malformed> {
     let mut scanner = Scanner::new(text);
     let mut open: Vec<Section> = vec![Section::default()];
     let mut words: Vec<String> = Vec::new();
@@ -163,7 +147,7 @@ pub fn parse(text: &str) -> Result<Section, SyntaxError> {
             Token::Comment(comment) => defined_at = place_in(comment).or(defined_at),
             Token::Open { brace } => {
                 if open.len() > DEEPEST {
-                    return Err(SyntaxError::TooDeep { line: scanner.line });
+                    return Err(Malformed::TooDeep { line: scanner.line });
                 }
                 open.push(Section {
                     words: std::mem::take(&mut words),
@@ -176,7 +160,7 @@ pub fn parse(text: &str) -> Result<Section, SyntaxError> {
             Token::Close => {
                 let closed = open.pop().filter(|_| words.is_empty());
                 let (Some(closed), Some(parent)) = (closed, open.last_mut()) else {
-                    return Err(SyntaxError::StrayBrace { line: scanner.line });
+                    return Err(Malformed::StrayBrace { line: scanner.line });
                 };
                 parent.sections.push(closed);
             }
@@ -191,20 +175,20 @@ pub fn parse(text: &str) -> Result<Section, SyntaxError> {
         }
     }
     if !words.is_empty() {
-        return Err(SyntaxError::Unfinished { line, what: "a statement" });
+        return Err(Malformed::Unfinished { line, what: "a statement" });
     }
     match open.pop() {
         Some(whole) if open.is_empty() => Ok(whole),
         other => {
-            Err(SyntaxError::Unfinished { line: other.map_or(1, |section| section.line), what: "a section" })
+            Err(Malformed::Unfinished { line: other.map_or(1, |section| section.line), what: "a section" })
         }
     }
 }
 
 /// `# defined at FILE:LINE`, as `drbdadm dump` puts it before each resource.
-fn place_in(comment: &str) -> Option<FileLine> {
+fn place_in(comment: &str) -> Option<Place> {
     let (file, line) = comment.trim().strip_prefix("defined at ")?.rsplit_once(':')?;
-    Some(FileLine { file: PathBuf::from(file), line: line.parse().ok()? })
+    Some(Place::new(file, line.parse().ok()?))
 }
 
 enum Token<'a> {
@@ -248,7 +232,7 @@ impl<'a> Scanner<'a> {
         Some(character)
     }
 
-    fn next(&mut self) -> Result<Option<Token<'a>>, SyntaxError> {
+    fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
         while self.peek().is_some_and(char::is_whitespace) {
             self.take();
         }
@@ -279,8 +263,8 @@ impl<'a> Scanner<'a> {
         }))
     }
 
-    fn quoted(&mut self) -> Result<String, SyntaxError> {
-        let unfinished = SyntaxError::Unfinished { line: self.line, what: "a quoted string" };
+    fn quoted(&mut self) -> Result<String, Malformed> {
+        let unfinished = Malformed::Unfinished { line: self.line, what: "a quoted string" };
         let mut word = String::new();
         loop {
             match self.take() {
@@ -340,12 +324,12 @@ resource r0 { net { protocol C; } # {
     #[test]
     fn what_does_not_end_or_begin_is_an_error_with_its_line() {
         let error = |text: &str| parse(text).unwrap_err();
-        assert_eq!(error("a;\nb {\n c;\n"), SyntaxError::Unfinished { line: 2, what: "a section" });
-        assert_eq!(error("a\nb \"c"), SyntaxError::Unfinished { line: 2, what: "a quoted string" });
-        assert_eq!(error("a;\n\n b c"), SyntaxError::Unfinished { line: 3, what: "a statement" });
-        assert_eq!(error("a {}\n}"), SyntaxError::StrayBrace { line: 2 });
-        assert_eq!(error("a { b }"), SyntaxError::StrayBrace { line: 1 });
-        assert_eq!(error(&"{".repeat(1_000_000)), SyntaxError::TooDeep { line: 1 });
+        assert_eq!(error("a;\nb {\n c;\n"), Malformed::Unfinished { line: 2, what: "a section" });
+        assert_eq!(error("a\nb \"c"), Malformed::Unfinished { line: 2, what: "a quoted string" });
+        assert_eq!(error("a;\n\n b c"), Malformed::Unfinished { line: 3, what: "a statement" });
+        assert_eq!(error("a {}\n}"), Malformed::StrayBrace { line: 2 });
+        assert_eq!(error("a { b }"), Malformed::StrayBrace { line: 1 });
+        assert_eq!(error(&"{".repeat(1_000_000)), Malformed::TooDeep { line: 1 });
     }
 
     proptest! {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileLine, Section, Settings, SyntaxError, parse};
+use super::{Malformed, Section, Settings, parse};
+use crate::foreign::Place;
 
 /// All that the files say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct Resource {
     /// Its name.
     pub name: String,
     /// Where it is defined.
-    pub defined_at: Option<FileLine>,
+    pub defined_at: Option<Place>,
     /// Its `on HOST` sections (and `floating`, whose host has no name).
     pub hosts: Vec<Host>,
     /// Network settings; those of a connection of its own beat those of the resource.
@@ -95,7 +96,7 @@ pub struct Volume {
 ///
 /// # Errors
 /// It is cut off or not DRBD's language.
-pub fn parse_dump(text: &str) -> Result<Configuration, SyntaxError> {
+pub fn parse_dump(text: &str) -> Result<Configuration, Malformed> {
     let whole = parse(text)?;
     let common: Vec<&Section> = whole.of_kind("common").collect();
     let resources = whole.of_kind("resource").map(|section| resource(section, &common)).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Section, Settings, SyntaxError, parse};
+use super::{Malformed, Section, Settings, parse};
 
 /// One resource as the kernel runs it. Values are DRBD's own: a `timeout` in tenths of seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +37,12 @@ impl Running {
 ///
 /// # Errors
 /// It is cut off or not DRBD's language, or the resource is not in it.
-pub fn parse_show(text: &str, resource: &str) -> Result<Running, SyntaxError> {
+pub fn parse_show(text: &str, resource: &str) -> Result<Running, Malformed> {
     let whole = parse(text)?;
     let section = whole
         .of_kind("resource")
         .find(|section| section.words.get(1).is_some_and(|name| name == resource))
-        .ok_or_else(|| SyntaxError::NoSuchResource(resource.to_owned()))?;
+        .ok_or_else(|| Malformed::NoSuchResource(resource.to_owned()))?;
     let mut running = Running {
         net: section.settings_of("net"),
         options: section.settings_of("options"),
@@ -164,7 +164,7 @@ resource "r0" {
 
     #[test]
     fn another_resource_and_a_cut_off_listing_are_errors() {
-        assert_eq!(parse_show(EIGHT, "r1"), Err(SyntaxError::NoSuchResource("r1".to_owned())));
+        assert_eq!(parse_show(EIGHT, "r1"), Err(Malformed::NoSuchResource("r1".to_owned())));
         assert!(parse_show(&EIGHT[..EIGHT.len() - 2], "r0").is_err());
     }
 }
