@@ -76,7 +76,7 @@ enum Command {
         json: bool,
     },
     /// Look at this machine and write a commented configuration; asks for what it can't learn
-    Init(init::Arguments),
+    Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
     Doctor(doctor::Arguments),
     /// Show both nodes at a glance, as this node sees them
