@@ -6,6 +6,7 @@ pub mod drbd_conf;
 pub mod heartbeat;
 pub mod keepalived;
 pub mod option_file;
+pub mod static_address;
 
 use std::fmt;
 use std::path::PathBuf;

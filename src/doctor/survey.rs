@@ -13,9 +13,9 @@ mod unit;
 use serde::{Deserialize, Serialize};
 
 pub use self::cluster_manager::ClusterManagerSurvey;
-pub use self::drbd::DrbdSurvey;
+pub use self::drbd::{Counters, DrbdSurvey, Helper, Program, Source, Starter};
 pub use self::mysqld::MysqldSurvey;
-pub use self::network::NetworkSurvey;
+pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
 pub use self::peer::PeerFacts;
 pub use self::storage::StorageSurvey;
 pub use self::system::SystemSurvey;

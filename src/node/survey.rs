@@ -3,6 +3,7 @@
 
 mod cluster_manager;
 mod drbd;
+mod files;
 mod mysqld;
 mod network;
 mod peer;
