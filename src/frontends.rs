@@ -3,6 +3,7 @@
 pub mod cli;
 mod doctor;
 mod history;
+mod init;
 mod lock;
 mod operate;
 mod report;

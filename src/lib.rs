@@ -12,6 +12,7 @@
 //! | [`audit`] | which storage engines hold the data |
 //! | [`doctor`] | every precondition of a takeover, each with its remedy |
 //! | [`foreign`] | parsers of other programs' files |
+//! | [`init`] | pure: what was found and answered → the first configuration |
 //! | [`frontends`] | the command line |
 //!
 //! `decide`, `plan` and `audit::verdict` never import `node`.
@@ -24,6 +25,7 @@ pub mod execute;
 pub mod failure;
 pub mod foreign;
 pub mod frontends;
+pub mod init;
 pub mod journal;
 pub mod node;
 pub mod observation;

@@ -13,7 +13,7 @@ mod unit;
 use serde::{Deserialize, Serialize};
 
 pub use self::cluster_manager::ClusterManagerSurvey;
-pub use self::drbd::{Counters, DrbdSurvey, Helper, Program, Source, Starter};
+pub use self::drbd::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
 pub use self::mysqld::MysqldSurvey;
 pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
 pub use self::peer::PeerFacts;

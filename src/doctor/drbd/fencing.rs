@@ -1,6 +1,6 @@
 //! Whether a node that lost its peer freezes until it knows who is active.
 
-use super::super::survey::{DrbdSurvey, Helper, Program, Survey};
+use super::super::survey::{DrbdSurvey, HandlerProgram, Helper, Survey};
 use super::super::{Finding, edit};
 use super::ON_BOTH;
 use super::setting::{Setting, set_all};
@@ -59,13 +59,13 @@ fn handler(drbd: &DrbdSurvey, config: &Config) -> Option<Finding> {
     };
     Some(match drbd.handlers.get("fence-peer") {
         None => corrected(Finding::fail(check, "no fence-peer handler is configured", why)),
-        Some(Program { command, problem: Some(problem) }) => {
+        Some(HandlerProgram { command, problem: Some(problem) }) => {
             corrected(Finding::fail(check, format!("fence-peer \"{command}\": {problem}"), why))
         }
-        Some(Program { command, .. }) if is_ours(command) || is_pacemakers(command, config) => {
+        Some(HandlerProgram { command, .. }) if is_ours(command) || is_pacemakers(command, config) => {
             Finding::pass(check, format!("fence-peer \"{command}\""))
         }
-        Some(Program { command, .. }) => corrected(Finding::warn(
+        Some(HandlerProgram { command, .. }) => corrected(Finding::warn(
             check,
             format!("fence-peer \"{command}\" is not standin's"),
             "what it answers must agree with what a takeover decides, or both nodes may write, or neither",
@@ -158,7 +158,7 @@ mod tests {
         let mut survey = sample::survey();
         assert_eq!(status(&survey, "drbd-fence-handler"), Some(Status::Pass));
         let mut put = |command: &str, problem: Option<&str>| {
-            let program = Program { command: command.to_owned(), problem: problem.map(str::to_owned) };
+            let program = HandlerProgram { command: command.to_owned(), problem: problem.map(str::to_owned) };
             survey.drbd.handlers.insert("fence-peer".to_owned(), program);
             status(&survey, "drbd-fence-handler")
         };
@@ -180,7 +180,7 @@ mod tests {
         let mut with = |value: &str, problem: Option<&str>, line: Option<&str>, on_command_line| {
             let place = Place::new("/etc/modprobe.d/drbd.conf", 3);
             survey.drbd.helper = Fact::Known(Helper {
-                program: Program { command: value.to_owned(), problem: problem.map(str::to_owned) },
+                program: HandlerProgram { command: value.to_owned(), problem: problem.map(str::to_owned) },
                 lines: line.map(|value| (place, value.to_owned())).into_iter().collect(),
                 on_command_line,
             });

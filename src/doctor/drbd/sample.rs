@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::survey::{Counters, DrbdSurvey, Helper, Program, Source, Starter};
+use super::super::survey::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
 use crate::foreign::drbd_conf::{parse, parse_dump, parse_show};
 use crate::observation::Fact;
 
@@ -48,7 +48,7 @@ pub(in crate::doctor) fn survey() -> DrbdSurvey {
         .replace("10.77.1.2", "10.77.1.1")
         .replace("10.77.1.0", "10.77.1.2")
         .replace("dont-care", "resource-and-stonith");
-    let runnable = |command: &str| Program { command: command.to_owned(), problem: None };
+    let runnable = |command: &str| HandlerProgram { command: command.to_owned(), problem: None };
     let handler = |name: &str| (name.to_owned(), runnable(&format!("/usr/local/sbin/standin {name}")));
     DrbdSurvey {
         module: Fact::Known(Some("8.4.11".to_owned())),

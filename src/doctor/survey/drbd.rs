@@ -29,7 +29,7 @@ pub struct DrbdSurvey {
     /// What the kernel runs for a handler.
     pub helper: Fact<Helper>,
     /// The programs of the configured handlers, by the handler's name.
-    pub handlers: BTreeMap<String, Program>,
+    pub handlers: BTreeMap<String, HandlerProgram>,
     /// Units that bring DRBD up at boot.
     pub starters: Vec<Starter>,
     /// The unit `drbd@.target` of newer packages is there, which starts one resource.
@@ -83,7 +83,7 @@ pub struct Counters {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Helper {
     /// The program.
-    pub program: Program,
+    pub program: HandlerProgram,
     /// Lines of `/etc/modprobe.d` that set the parameter, with the value.
     pub lines: Vec<(Place, String)>,
     /// The kernel's command line sets it, which beats the files.
@@ -92,7 +92,7 @@ pub struct Helper {
 
 /// A program that something else will run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
+pub struct HandlerProgram {
     /// Its command line.
     pub command: String,
     /// Why it can't be run, in one clause; `None` when it can.

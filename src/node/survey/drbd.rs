@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::files;
 use crate::config::Config;
-use crate::doctor::survey::{Counters, DrbdSurvey, Helper, Program, Source, Starter};
+use crate::doctor::survey::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
 use crate::foreign::drbd_conf::{self, Resource, Running};
 use crate::node::command::{self, Finished};
 use crate::observation::Fact;
@@ -125,14 +125,14 @@ fn count(text: &str) -> Counters {
     counters
 }
 
-fn handlers(resource: &Resource) -> BTreeMap<String, Program> {
+fn handlers(resource: &Resource) -> BTreeMap<String, HandlerProgram> {
     resource.handlers.iter().map(|(name, command)| (name.clone(), program(command))).collect()
 }
 
 /// DRBD gives a handler to the shell: its first word is the program, where nothing cleverer stands there.
-fn program(command: &str) -> Program {
+fn program(command: &str) -> HandlerProgram {
     let word = command.split_whitespace().next().unwrap_or_default();
-    Program { command: command.to_owned(), problem: files::why_not_runnable(Path::new(word)) }
+    HandlerProgram { command: command.to_owned(), problem: files::why_not_runnable(Path::new(word)) }
 }
 
 /// Where the resource is defined, and where packages put the section `common`.
@@ -155,7 +155,7 @@ fn helper() -> Fact<Helper> {
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let lines = files::lines_of_directory("/etc/modprobe.d", ".conf");
     Fact::Known(Helper {
-        program: Program { problem: helper_problem(&value), command: value },
+        program: HandlerProgram { problem: helper_problem(&value), command: value },
         lines: lines.into_iter().filter_map(|(place, line)| Some((place, helper_value(&line)?))).collect(),
         on_command_line: command_line
             .split_whitespace()

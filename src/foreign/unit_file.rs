@@ -1,0 +1,99 @@
+//! systemd unit files (systemd.syntax(7), systemd.service(5)): only the command that a service starts.
+
+/// The words of the last `ExecStart=` command of a unit file and its drop-ins, in the order in which systemd reads them.
+/// An empty assignment forgets what came before. Words that are variables (`$OPTIONS`) stay as they are written.
+pub fn exec_start<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Vec<String>> {
+    let mut command = None;
+    for text in texts {
+        let mut in_service = false;
+        for line in logical_lines(text) {
+            if let Some(section) = line.strip_prefix('[') {
+                in_service = section.trim_end() == "Service]";
+            } else if in_service
+                && let Some((key, value)) = line.split_once('=')
+                && key.trim_end() == "ExecStart"
+            {
+                let words = words(value.trim_start().trim_start_matches(['-', '@', ':', '+', '!']));
+                command = (!words.is_empty()).then_some(words);
+            }
+        }
+    }
+    command
+}
+
+/// Lines without comments, joined where a backslash ends them; the backslash counts as a blank, and comments in between
+/// are left out.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut begun: Option<String> = None;
+    for line in text.lines() {
+        if line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        let (part, goes_on) = match line.strip_suffix('\\') {
+            Some(part) => (part, true),
+            None => (line, false),
+        };
+        let joined = begun.get_or_insert_default();
+        joined.push_str(part);
+        if goes_on {
+            joined.push(' ');
+        } else {
+            lines.extend(begun.take().map(|line| line.trim().to_owned()));
+        }
+    }
+    lines.extend(begun.map(|line| line.trim().to_owned()));
+    lines
+}
+
+/// Words as systemd splits them: at white space, with quotes around a whole word or a part of it.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', _) => word.get_or_insert_default().extend(chars.next()),
+            (_, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => word.get_or_insert_default().push(c),
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            _ if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(texts: &[&str]) -> Option<String> {
+        exec_start(texts.iter().copied()).map(|words| words.join("|"))
+    }
+
+    #[test]
+    fn the_last_command_counts() {
+        let unit = "[Unit]\nExecStart=/no\n[Service]\n# ExecStart=/no\nExecStartPre=/no\nExecStart = -/usr/sbin/mysqld \\\n\
+                    # between\n  --a='x y' $OPTIONS\nExecStop=/no\n[Install]\nExecStart=/no\n";
+        assert_eq!(of(&[unit]).as_deref(), Some("/usr/sbin/mysqld|--a=x y|$OPTIONS"));
+        assert_eq!(of(&[unit, "[Service]\nExecStart=\nExecStart=/b \"c d\"\n"]).as_deref(), Some("/b|c d"));
+        assert_eq!(of(&[unit, "[Service]\nExecStart=\n"]), None);
+        assert_eq!(of(&["[Service]\nExecStart=/a \\"]).as_deref(), Some("/a"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in "(?s).{0,200}", command in "[ab\"'\\\\ \n$;#]{0,40}") {
+            of(&[&text]);
+            of(&[&format!("[Service]\nExecStart={command}")]);
+        }
+    }
+}
