@@ -45,8 +45,8 @@ pub(super) fn survey() -> Survey {
         unit: survey::UnitSurvey::default(),
         network: super::network::sample::survey(),
         cluster_manager: survey::ClusterManagerSurvey::default(),
-        here: survey::PeerFacts::default(),
-        peer: Fact::Known(survey::PeerFacts::default()),
+        here: super::peer::tests::facts("node2"),
+        peer: Fact::Known(super::peer::tests::facts("node1")),
         system: survey::SystemSurvey::default(),
     }
 }

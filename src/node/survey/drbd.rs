@@ -57,7 +57,7 @@ fn output(words: &[&str]) -> Result<String, String> {
     if finished.succeeded() { Ok(finished.stdout) } else { Err(finished.describe()) }
 }
 
-fn module() -> Fact<Option<String>> {
+pub(super) fn module() -> Fact<Option<String>> {
     match fs::read_to_string("/sys/module/drbd/version") {
         Ok(version) => Fact::Known(Some(version.trim().to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fact::Known(None),
@@ -74,7 +74,7 @@ fn utils() -> Fact<String> {
         .into()
 }
 
-fn configured(resource: &str) -> Fact<Resource> {
+pub(super) fn configured(resource: &str) -> Fact<Resource> {
     output(&["drbdadm", "dump"])
         .and_then(|text| drbd_conf::parse_dump(&text).map_err(|error| format!("drbdadm dump: {error}")))
         .and_then(|dump| {

@@ -2,6 +2,7 @@
 //! survives: no worker is needed for them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -110,6 +111,24 @@ pub(super) fn unit_text(unit: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The texts of a unit's file and its drop-ins, in the order in which systemd reads them; nothing when there is no such
+/// unit, or it is masked.
+pub(super) fn unit_texts(unit: &str) -> Vec<String> {
+    let mut texts: Vec<String> = unit_text(unit).into_iter().filter(|text| !text.is_empty()).collect();
+    if texts.is_empty() {
+        return texts;
+    }
+    // A drop-in of a name is read once, from the first directory that has it.
+    let mut drop_ins: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for path in unit_directories().iter().flat_map(|directory| paths(directory.join(format!("{unit}.d")))) {
+        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|kind| kind == "conf")) {
+            drop_ins.entry(name.to_owned()).or_insert(path.clone());
+        }
+    }
+    texts.extend(drop_ins.values().filter_map(|file| text(file).ok().flatten()));
+    texts
 }
 
 /// The units that another unit wants or requires by a symbolic link, which is what `systemctl enable` makes, with their
