@@ -7,6 +7,7 @@ pub mod fstab;
 pub mod heartbeat;
 pub mod keepalived;
 pub mod option_file;
+pub mod static_address;
 pub mod unit_file;
 
 use std::fmt;

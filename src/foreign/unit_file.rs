@@ -1,5 +1,7 @@
 //! systemd unit files (systemd.syntax(7), systemd.service(5)): only the command that a service starts.
 
+use std::collections::BTreeMap;
+
 /// The words of the last `ExecStart=` command of a unit file and its drop-ins, in the order in which systemd reads them.
 /// An empty assignment forgets what came before. Words that are variables (`$OPTIONS`) stay as they are written.
 pub fn exec_start<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Vec<String>> {
@@ -40,6 +42,29 @@ pub fn without_shell(command: Vec<String>, is_wanted: impl Fn(&str) -> bool) -> 
         }
         None => command,
     }
+}
+
+/// Every setting as `Section.Key`; the values of one that stands several times are joined by line breaks, and an empty
+/// assignment forgets what came before.
+pub fn settings<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for text in texts {
+        let mut section = "";
+        let lines = logical_lines(text);
+        for line in &lines {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end().trim_end_matches(']');
+            } else if let Some((key, value)) = line.split_once('=') {
+                let values = found.entry(format!("{section}.{}", key.trim_end())).or_default();
+                match value.trim() {
+                    "" => values.clear(),
+                    value if values.is_empty() => value.clone_into(values),
+                    value => *values += &format!("\n{value}"),
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Lines without comments, joined where a backslash ends them; the backslash counts as a blank, and comments in between
@@ -121,6 +146,16 @@ mod tests {
         assert_eq!(inside(&["/bin/sh", "-c", "exec /x"]), "/bin/sh|-c|exec /x");
         assert_eq!(inside(&["/usr/sbin/mariadbd", "-c", "/y/mariadbd"]), "/usr/sbin/mariadbd|-c|/y/mariadbd");
         assert_eq!(inside(&["/bin/sh"]), "/bin/sh");
+    }
+
+    #[test]
+    fn settings_are_joined_and_forgotten() {
+        let found = settings([
+            "[Service]\nUser=a\nEnvironment=A=1\nEnvironment=B=2\n",
+            "[Service]\nUser=\nUser = b\n",
+        ]);
+        let shown: Vec<String> = found.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(shown, ["Service.Environment=A=1\nB=2", "Service.User=b"]);
     }
 
     proptest! {
