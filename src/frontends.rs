@@ -1,6 +1,7 @@
 //! How people and programs call standin.
 
 pub mod cli;
+mod fence_peer;
 mod history;
 mod lock;
 mod operate;

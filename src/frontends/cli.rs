@@ -93,6 +93,10 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// DRBD's fence-peer handler: may this node write without its peer? Answers by the exit codes of drbd.conf(5)
+    FencePeer,
+    /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
+    UnfencePeer,
     /// Print a completion script
     Completions {
         /// For which shell
@@ -123,6 +127,17 @@ impl Overrides {
             peer_confirmed_inactive: self.peer_confirmed_inactive,
             ..Request::default()
         }
+    }
+}
+
+/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
+/// 3 and 4 would tell DRBD that it may go on.
+pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+    let selector = cli.config.as_deref();
+    match cli.command {
+        Command::FencePeer => Some(super::fence_peer::fence(selector)),
+        Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        _ => None,
     }
 }
 
@@ -180,7 +195,11 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
-        Command::Completions { .. } | Command::Man | Command::InternalWorker => Ok(Outcome::Done),
+        Command::Completions { .. }
+        | Command::Man
+        | Command::InternalWorker
+        | Command::FencePeer
+        | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }
 

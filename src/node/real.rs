@@ -76,6 +76,45 @@ impl RealNode {
         (Vip { here, answer }, Peer { addresses: probes }, witnesses)
     }
 
+    /// What a fence-peer handler needs to know, and nothing that could wait for the disk whose I/O DRBD holds back. Without
+    /// the network it takes no time at all.
+    pub fn observe_for_fence(&self, with_network: bool) -> Observation {
+        let config = &self.config;
+        let drbd = drbd::observe_state(&config.resource, &config.mount.device, DRBD_LOOK);
+        let not_looked_at = || "not looked at while DRBD waits".to_owned();
+        let (vip, peer, witnesses) = if with_network {
+            self.look_for_other_holders()
+        } else {
+            let vip = Vip { here: Fact::Unknown(not_looked_at()), answer: Fact::Unknown(not_looked_at()) };
+            (vip, Peer { addresses: Vec::new() }, Vec::new())
+        };
+        Observation {
+            drbd,
+            mount: Fact::Unknown(not_looked_at()),
+            mysqld: Fact::Unknown(not_looked_at()),
+            vip,
+            peer,
+            witnesses,
+            cluster_manager: Fact::Unknown(not_looked_at()),
+            past: self.past.clone(),
+        }
+    }
+
+    /// The look at the network, with a look for a second holder of the virtual IP when it is here.
+    fn look_for_other_holders(&self) -> (Vip, Peer, Vec<AddressProbe>) {
+        let vip = &self.config.vip;
+        thread::scope(|scope| {
+            let second = scope.spawn(|| address::second_holder(vip.address.addr(), &vip.interface));
+            let (mut seen, peer, witnesses) = self.look_at_network();
+            let broken = || Err("the look for a second holder ended without a result".to_owned());
+            let second = second.join().unwrap_or_else(|_| broken());
+            if let Fact::Known(Some(_)) = seen.here {
+                seen.answer = second.into();
+            }
+            (seen, peer, witnesses)
+        })
+    }
+
     fn look_at_cluster_manager(&self) -> Fact<ClusterManagerState> {
         match self.config.cluster_manager {
             ClusterManager::None | ClusterManager::Keepalived => {
