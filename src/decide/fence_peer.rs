@@ -191,7 +191,7 @@ fn vip_elsewhere(observation: &Observation, config: &Config) -> Elsewhere {
         .filter_map(|probe| probe.answer.known()?.as_ref())
         .any(|of_peer| of_peer.arp.is_some() && of_peer.arp == answer.arp);
     if of_peer {
-        Elsewhere::AtPeer(format!("{peer} has taken over: it holds the virtual IP {vip} ({holder})"))
+        Elsewhere::AtPeer(format!("{peer} is active: it holds the virtual IP {vip} ({holder})"))
     } else {
         Elsewhere::NotKnown(format!(
             "the virtual IP {vip} is answered by {holder}, which is not known as an address of {peer}"
