@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
-pub use fence_peer::{FenceAnswer, FenceDecision, fence_peer};
+pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use release::release;
 pub use takeover::takeover;
 

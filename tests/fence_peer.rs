@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use standin::config::Config;
-use standin::decide::{FenceAnswer, FenceDecision, fence_peer};
+use standin::decide::{FenceAnswer, FenceDecision, FenceRequest};
 use standin::node::Node;
 use standin::node::simulated::{SimulatedNode, World};
 use standin::observation::*;
@@ -71,6 +71,16 @@ fn with_fence() -> Config {
 
 fn own(peer_judged: bool, confirmed: bool) -> OwnTakeover {
     OwnTakeover { reason: "node1 is dead".into(), peer_judged, confirmed }
+}
+
+fn fence_peer(
+    observation: &Observation,
+    config: &Config,
+    own: Option<&OwnTakeover>,
+    reconnect_waited: bool,
+) -> FenceDecision {
+    let request = FenceRequest { own, reconnect_waited, io_was_suspended: false };
+    standin::decide::fence_peer(observation, config, request)
 }
 
 /// The answer; `None` for another look, and a panic for a fence.
@@ -235,6 +245,20 @@ fn a_connection_that_is_back_needs_no_answer() {
     let mut observation = active();
     observation.drbd = Fact::Unknown("/proc/drbd can't be read".into());
     assert_eq!(answer(&observation), None);
+    let decision = fence_peer(&observation, &config(), Some(&own(true, true)), false);
+    assert!(matches!(decision, FenceDecision::Answer(FenceAnswer::NotKnown, _)), "{decision:?}");
+}
+
+#[test]
+fn io_that_a_person_resumed_needs_no_answer_and_no_fence() {
+    let mut observation = active();
+    observation.peer.addresses[1].answer = answers(PEER_MAC);
+    let request = FenceRequest { own: None, reconnect_waited: true, io_was_suspended: true };
+    let ask = |observation: &Observation| standin::decide::fence_peer(observation, &with_fence(), request);
+    assert!(matches!(ask(&observation), FenceDecision::Fence { .. }));
+    drbd(&mut observation).io_suspended = false;
+    let decision = ask(&observation);
+    assert!(matches!(decision, FenceDecision::Answer(FenceAnswer::NotKnown, _)), "{decision:?}");
 }
 
 #[test]

@@ -72,20 +72,29 @@ pub enum FenceDecision {
     LookAgain(String),
 }
 
+/// What a handler knows besides its latest look.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FenceRequest<'a> {
+    /// The takeover of this node that promotes at this moment, if one does.
+    pub own: Option<&'a OwnTakeover>,
+    /// A peer that lives had its time to connect again.
+    pub reconnect_waited: bool,
+    /// An earlier look of the same handler saw I/O suspended.
+    pub io_was_suspended: bool,
+}
+
 /// Decides what to tell DRBD.
-///
-/// `own` is the takeover of this node that promotes at this moment, if one does. `reconnect_waited` says that a peer which
-/// lives had its time to connect again.
-pub fn fence_peer(
-    observation: &Observation,
-    config: &Config,
-    own: Option<&OwnTakeover>,
-    reconnect_waited: bool,
-) -> FenceDecision {
+pub fn fence_peer(observation: &Observation, config: &Config, request: FenceRequest<'_>) -> FenceDecision {
+    let FenceRequest { own, reconnect_waited, io_was_suspended } = request;
     let drbd = match &observation.drbd {
         Fact::Known(drbd) => drbd,
         Fact::Unknown(cause) => {
-            return FenceDecision::LookAgain(format!("the state of DRBD could not be read: {cause}"));
+            let reason = format!("the state of DRBD could not be read: {cause}");
+            // A takeover that promotes has its own limit.
+            return match own {
+                Some(_) => FenceDecision::Answer(FenceAnswer::NotKnown, reason),
+                None => FenceDecision::LookAgain(reason),
+            };
         }
     };
     if matches!(drbd.connection, Connection::Connected | Connection::Handshake | Connection::Unconfigured) {
@@ -93,6 +102,10 @@ pub fn fence_peer(
         return FenceDecision::Answer(FenceAnswer::NotKnown, reason);
     }
     let active = drbd.role == Role::Primary;
+    if active && io_was_suspended && !drbd.io_suspended {
+        let reason = "I/O was resumed by another hand, so that there is nothing left to answer".to_owned();
+        return FenceDecision::Answer(FenceAnswer::NotKnown, reason);
+    }
     let decision = match own {
         Some(own) if !active && own.peer_judged => own_takeover(drbd, own),
         _ => by_evidence(observation, drbd, config, active && reconnect_waited),

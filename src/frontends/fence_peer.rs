@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::say::say_error;
 use crate::config::{self, Config, Host};
-use crate::decide::{self, FenceAnswer, FenceDecision};
+use crate::decide::{self, FenceAnswer, FenceDecision, FenceRequest};
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::{command, kernel_log};
@@ -91,12 +91,14 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
     let (resource, peer) = (&config.resource, &config.peer.name);
     let mut own = own_takeover(config);
     let mut told = String::new();
+    let mut io_was_suspended = false;
     loop {
-        let waited = begun.elapsed() >= RECONNECT;
+        let reconnect_waited = begun.elapsed() >= RECONNECT;
         let Some(observation) = look(config, own.as_ref()) else {
             return (FenceAnswer::NotKnown, "a look at DRBD and the network did not end in time".to_owned());
         };
-        let (pending, pause) = match decide::fence_peer(&observation, config, own.as_ref(), waited) {
+        let request = FenceRequest { own: own.as_ref(), reconnect_waited, io_was_suspended };
+        let (pending, pause) = match decide::fence_peer(&observation, config, request) {
             FenceDecision::Answer(answer, reason) => return (answer, reason),
             FenceDecision::Fence { command, reason } => {
                 note(&format!("fence-peer of {resource} fences {peer}: {reason}"));
@@ -113,6 +115,7 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
             }
             FenceDecision::LookAgain(reason) => (reason, LOOK_AGAIN),
         };
+        io_was_suspended |= observation.drbd.known().is_some_and(|drbd| drbd.io_suspended);
         // A takeover that has promoted meanwhile looked at another state than this.
         own = None;
         if begun.elapsed() + pause + LOOK + RECORD >= GIVE_UP {

@@ -16,6 +16,8 @@ use crate::plan::{Action, HeartbeatStop, shell_words};
 
 /// How long the one DRBD command of an observation may take.
 const DRBD_LOOK: Duration = Duration::from_secs(5);
+/// The same while DRBD holds I/O back and waits for an answer.
+const DRBD_FENCE_LOOK: Duration = Duration::from_secs(2);
 /// How long a silence of the virtual IP that the observation saw still counts.
 const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
 /// How long the worker may take to accept a request.
@@ -80,7 +82,7 @@ impl RealNode {
     /// the network it takes no time at all.
     pub fn observe_for_fence(&self, with_network: bool) -> Observation {
         let config = &self.config;
-        let drbd = drbd::observe_state(&config.resource, &config.mount.device, DRBD_LOOK);
+        let drbd = drbd::observe_state(&config.resource, &config.mount.device, DRBD_FENCE_LOOK);
         let not_looked_at = || "not looked at while DRBD waits".to_owned();
         let (vip, peer, witnesses) = if with_network {
             self.look_for_other_holders()
