@@ -2,6 +2,7 @@
 
 pub mod cli;
 mod doctor;
+mod fence_peer;
 mod history;
 mod lock;
 mod operate;

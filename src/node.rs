@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod drbd;
 pub mod filesystem;
 pub mod heartbeat;
+pub mod kernel_log;
 pub mod mysqld;
 pub mod pacemaker;
 pub mod processes;
