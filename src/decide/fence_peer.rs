@@ -42,7 +42,7 @@ impl FenceAnswer {
     /// What it means, in a few words.
     pub fn meaning(self) -> &'static str {
         match self {
-            FenceAnswer::NotKnown => "not known, I/O stays frozen",
+            FenceAnswer::NotKnown => "not known, nothing changes",
             FenceAnswer::PeerOutdated => "the peer is outdated, I/O may go on",
             FenceAnswer::PeerDown => "the peer is down, I/O may go on",
             FenceAnswer::PeerPrimary => "the peer is active, this node must not write",

@@ -15,7 +15,7 @@ use crate::decide::{self, FenceAnswer, FenceDecision, FenceRequest};
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::{command, kernel_log};
-use crate::observation::{Observation, OwnTakeover, Past};
+use crate::observation::{Observation, OwnTakeover, Past, Role};
 
 /// Environment variable in which drbdadm names the resource.
 const RESOURCE: &str = "DRBD_RESOURCE";
@@ -93,14 +93,19 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
     let mut told = String::new();
     let mut io_was_suspended = false;
     loop {
+        let looked = Instant::now();
         let reconnect_waited = begun.elapsed() >= RECONNECT;
-        let Some(observation) = look(config, own.as_ref()) else {
-            return (FenceAnswer::NotKnown, "a look at DRBD and the network did not end in time".to_owned());
-        };
         let request = FenceRequest { own: own.as_ref(), reconnect_waited, io_was_suspended };
-        let (pending, pause) = match decide::fence_peer(&observation, config, request) {
-            FenceDecision::Answer(answer, reason) => return (answer, reason),
-            FenceDecision::Fence { command, reason } => {
+        let seen = look(config, own.as_ref());
+        let (pending, pause) = match seen.as_ref().map(|seen| decide::fence_peer(seen, config, request)) {
+            // This node may have been paused in between, and have been taken over from.
+            Some(FenceDecision::Answer(answer, reason))
+                if answer.lets_write() && looked.elapsed() > look_limit(config) =>
+            {
+                (format!("{reason}; but that look is too old by now"), LOOK_AGAIN)
+            }
+            Some(FenceDecision::Answer(answer, reason)) => return (answer, reason),
+            Some(FenceDecision::Fence { command, reason }) => {
                 note(&format!("fence-peer of {resource} fences {peer}: {reason}"));
                 let left = GIVE_UP.saturating_sub(begun.elapsed() + FENCE_AGAIN);
                 match run_fence(&command, config.limits.fence_peer.min(left)) {
@@ -109,19 +114,26 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
                         return (FenceAnswer::PeerFenced, confirmed);
                     }
                     Err(error) => {
-                        (format!("{reason}; the fence command did not confirm: {error}"), FENCE_AGAIN)
+                        let reason = format!("{reason}; the fence command did not confirm: {error}");
+                        // Whoever promotes waits for the answer.
+                        if !seen.as_ref().is_some_and(is_active) {
+                            return (FenceAnswer::NotKnown, reason);
+                        }
+                        (reason, FENCE_AGAIN)
                     }
                 }
             }
-            FenceDecision::LookAgain(reason) => (reason, LOOK_AGAIN),
+            Some(FenceDecision::LookAgain(reason)) => (reason, LOOK_AGAIN),
+            None => ("a look at DRBD and the network did not end in time".to_owned(), LOOK_AGAIN),
         };
-        io_was_suspended |= observation.drbd.known().is_some_and(|drbd| drbd.io_suspended);
+        let suspended = |seen: &Observation| seen.drbd.known().is_some_and(|drbd| drbd.io_suspended);
+        io_was_suspended |= seen.as_ref().is_some_and(suspended);
         // A takeover that has promoted meanwhile looked at another state than this.
         own = None;
         if begun.elapsed() + pause + LOOK + RECORD >= GIVE_UP {
             let next = format!(
-                "make sure that {peer} is off or Outdated (there: drbdadm outdate {resource}), then type here: drbdadm \
-                 resume-io {resource}"
+                "make sure that {peer} is off or Outdated (there: drbdadm outdate {resource}; drbdadm dstate {resource}), \
+                 then type here: drbdadm resume-io {resource}"
             );
             return (FenceAnswer::NotKnown, format!("{pending}; {next}"));
         }
@@ -133,12 +145,19 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
     }
 }
 
+fn is_active(seen: &Observation) -> bool {
+    seen.drbd.known().is_some_and(|drbd| drbd.role == Role::Primary)
+}
+
 /// One look. A takeover of our own has asked the network already.
 fn look(config: &Config, own: Option<&OwnTakeover>) -> Option<Observation> {
     let ask_network = !own.is_some_and(|own| own.peer_judged);
-    let probes = config.vip.interval.saturating_mul(config.vip.misses);
     let node = RealNode::new(config.clone(), Past::default());
-    within(LOOK + probes, move || node.observe_for_fence(ask_network))
+    within(look_limit(config), move || node.observe_for_fence(ask_network))
+}
+
+fn look_limit(config: &Config) -> Duration {
+    LOOK + config.vip.interval.saturating_mul(config.vip.misses)
 }
 
 /// The takeover of this node that promotes now. What can't be learnt of it counts as none: the evidence is looked at then.

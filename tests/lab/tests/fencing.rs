@@ -307,16 +307,19 @@ fn a_cut_replication_link_freezes_until_it_is_settled() -> Result<()> {
         wait_for_answer(&cluster, one, "not-known")?;
         lab.wait_in_sync()?;
 
-        // A person outdates the standby.
+        // A person outdates the standby, which DRBD does not do while it believes to be connected.
+        println!("outdate while connected: {}", two.run("drbdadm outdate r0")?);
+        ensure!(two.drbd()?.contains("ds:UpToDate/"), "{}", two.drbd()?);
         cluster.forget()?;
         lab.partition(Network::Replication)?;
         wait_until("I/O to freeze", NOTICED, || Ok(io_is_frozen(one)?.then_some(())))?;
-        two.run_ok("drbdadm outdate r0")?;
+        wait_for_drbd(two, "cs:WFConnection")?;
+        println!("outdate: {}", two.run("drbdadm outdate r0")?);
+        wait_for_drbd(two, "ds:Outdated")?;
         one.run_ok("drbdadm resume-io r0")?;
         client.wait_for_rows(ROWS)?;
         let resumed = wait_for_answer(&cluster, one, "not-known")?;
         ensure!(resumed["reason"].as_str().unwrap().contains("resumed by another hand"), "{resumed}");
-        wait_for_drbd(two, "ds:Outdated")?;
         lab.heal(Network::Replication)?;
         lab.wait_in_sync()?;
 
@@ -356,5 +359,41 @@ fn a_cut_replication_link_freezes_until_it_is_settled() -> Result<()> {
         assert_eq!(report.lost_rows(lab)?, Vec::<i64>::new());
         println!("{} rows acknowledged, none lost", report.acknowledged.len());
         Ok(())
+    })
+}
+
+/// A node that boots without its peer can't know whether its copy is current. Evidence does not tell, a fence does.
+#[test]
+#[ignore = "needs the lab: root and its image"]
+fn a_consistent_disk_is_promoted_after_a_confirmed_fence_only() -> Result<()> {
+    with_lab(with_handlers(), |lab| {
+        let [one, two] = lab.nodes();
+        let cluster = Cluster::install(lab, &fencing(STONITH))?;
+        one.power_cut()?;
+        two.power_cut()?;
+        two.boot()?;
+        wait_for_drbd(two, "ds:Consistent")?;
+        let refused = two.run("drbdsetup primary 0")?;
+        ensure!(
+            !refused.success() && two.drbd()?.contains("ro:Secondary/Unknown ds:Consistent"),
+            "{refused}"
+        );
+        let told = wait_for_answer(&cluster, two, "not-known")?;
+        ensure!(told["reason"].as_str().unwrap().contains("node1 is dead"), "{told}");
+
+        for (fence, answer, state) in [
+            ("fence: [/bin/false]", "not-known", "ro:Secondary/Unknown ds:Consistent"),
+            ("fence: [/bin/true]", "peer-fenced", "ro:Primary/Unknown ds:UpToDate/Outdated"),
+        ] {
+            cluster.configure(&ClusterOptions { more: vec![fence], ..fencing(STONITH) })?;
+            cluster.forget()?;
+            let promoted = two.run("drbdsetup primary 0")?;
+            println!("{fence}: {promoted}");
+            wait_for_answer(&cluster, two, answer)?;
+            ensure!(two.drbd()?.contains(state), "{}", two.drbd()?);
+        }
+        // DRBD knows that it was fenced, and calls its return no split brain.
+        one.boot()?;
+        lab.wait_in_sync()
     })
 }
