@@ -5,6 +5,7 @@
 
 mod cluster_manager;
 mod drbd;
+mod edit;
 mod mysqld;
 mod network;
 mod peer;

@@ -4,6 +4,7 @@ pub mod cli;
 mod doctor;
 mod fence_peer;
 mod history;
+mod init;
 mod lock;
 mod operate;
 mod report;

@@ -3,11 +3,13 @@
 pub mod address;
 pub mod command;
 pub mod credentials;
+pub mod discover;
 pub mod drbd;
 pub mod filesystem;
 pub mod heartbeat;
 pub mod kernel_log;
 pub mod mysqld;
+pub mod option_files;
 pub mod pacemaker;
 pub mod processes;
 pub mod real;

@@ -66,7 +66,7 @@ fn the_only_one(directory: &Path) -> Result<PathBuf, ConfigErrors> {
 
 fn how_to_make_one(directory: &Path) -> String {
     format!(
-        "write {}/NAME.yaml, starting from the example in docs/configuration.md, or name a file: `--config PATH`",
+        "run `standin init`, which writes {}/NAME.yaml, or name a file: `--config PATH`",
         directory.display()
     )
 }

@@ -39,14 +39,14 @@ pub(super) fn config_with(more: &str) -> Config {
 pub(super) fn survey() -> Survey {
     Survey {
         observation: observation(),
-        drbd: survey::DrbdSurvey::default(),
+        drbd: super::drbd::sample::survey(),
         storage: survey::StorageSurvey::default(),
         mysqld: survey::MysqldSurvey::default(),
         unit: survey::UnitSurvey::default(),
-        network: survey::NetworkSurvey::default(),
+        network: super::network::sample::survey(),
         cluster_manager: survey::ClusterManagerSurvey::default(),
-        here: survey::PeerFacts::default(),
-        peer: Fact::Known(survey::PeerFacts::default()),
+        here: super::peer::tests::facts("node2"),
+        peer: Fact::Known(super::peer::tests::facts("node1")),
         system: survey::SystemSurvey::default(),
     }
 }

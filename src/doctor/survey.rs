@@ -13,10 +13,10 @@ mod unit;
 use serde::{Deserialize, Serialize};
 
 pub use self::cluster_manager::ClusterManagerSurvey;
-pub use self::drbd::DrbdSurvey;
+pub use self::drbd::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
 pub use self::mysqld::MysqldSurvey;
-pub use self::network::NetworkSurvey;
-pub use self::peer::PeerFacts;
+pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
+pub use self::peer::{Account, Came, PeerFacts, Values};
 pub use self::storage::StorageSurvey;
 pub use self::system::SystemSurvey;
 pub use self::unit::UnitSurvey;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{doctor, history, operate, status};
+use super::{doctor, history, init, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -86,6 +86,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at this machine and write a commented configuration; asks for what it can't learn
+    Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
     Doctor(doctor::Arguments),
     /// Show both nodes at a glance, as this node sees them
@@ -176,6 +178,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             crate::node::worker::serve()?;
             return Ok(Outcome::Done);
         }
+        Command::Init(arguments) => return init::run(arguments),
         _ => {}
     }
     let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
@@ -210,7 +213,8 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
-        Command::Completions { .. }
+        Command::Init(_)
+        | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker
         | Command::FencePeer

@@ -5,8 +5,10 @@
 //! | `netlink` | links, addresses and routes of this network namespace |
 //! | `arp`, `icmp` | the two ways to ask whether somebody uses an address |
 //! | `probe` | [`probe`] and [`wait_gone`]: who answers, who is silent, and when silence proves nothing |
+//! | `answering` | [`answering`]: everybody who answers |
 //! | `assign` | [`add`], [`remove`] and [`announce`] |
 
+mod answering;
 mod arp;
 mod assign;
 mod icmp;
@@ -17,6 +19,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+pub use answering::answering;
 pub use arp::Mac;
 pub use assign::{add, announce, remove};
 pub use probe::{Target, probe, second_holder, wait_gone};
