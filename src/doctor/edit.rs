@@ -9,6 +9,16 @@ pub(super) fn replace(place: &Place, old: &str, new: &str) -> String {
     sed(place, &format!("{}s|{}|{}|", place.line, pattern(old), replacement(new)))
 }
 
+/// Replaces everything on that line.
+pub(super) fn whole_line(place: &Place, new: &str) -> String {
+    sed(place, &format!("{}s|.*|{}|", place.line, replacement(new)))
+}
+
+/// Puts a line of its own behind that one. What stands below moves: only for files of which one line is edited.
+pub(super) fn line_after(place: &Place, new: &str) -> String {
+    sed(place, &format!("{}s|$|\\n{}|", place.line, replacement(new)))
+}
+
 /// Makes comments of the lines from `place` to `last`.
 pub(super) fn comment_out(place: &Place, last: usize) -> String {
     let lines = if last > place.line { format!("{},{last}", place.line) } else { place.line.to_string() };

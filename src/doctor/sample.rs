@@ -44,7 +44,7 @@ pub(super) fn survey() -> Survey {
         mysqld: survey::MysqldSurvey::default(),
         unit: survey::UnitSurvey::default(),
         network: super::network::sample::survey(),
-        cluster_manager: survey::ClusterManagerSurvey::default(),
+        cluster_manager: super::cluster_manager::sample(),
         here: super::peer::tests::facts("node2"),
         peer: Fact::Known(super::peer::tests::facts("node1")),
         system: survey::SystemSurvey::default(),

@@ -12,7 +12,9 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cluster_manager::ClusterManagerSurvey;
+pub use self::cluster_manager::{
+    AuthKeysFile, ClusterManagerSurvey, HeartbeatSurvey, Manager, PacemakerSurvey,
+};
 pub use self::drbd::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
 pub use self::mysqld::MysqldSurvey;
 pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
