@@ -12,7 +12,7 @@ mod remedy;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod sample;
-mod storage;
+pub mod storage;
 pub mod survey;
 pub mod system;
 mod unit;

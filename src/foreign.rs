@@ -1,8 +1,10 @@
 //! Parsers of files and listings that other programs own. Pure: text in, values with their places out. None of them
 //! panics on any input.
 
+pub mod apparmor;
 pub mod corosync;
 pub mod drbd_conf;
+pub mod fstab;
 pub mod heartbeat;
 pub mod keepalived;
 pub mod option_file;

@@ -23,7 +23,7 @@ use super::Finding;
 use super::survey::Survey;
 use crate::config::Config;
 
-pub(super) use self::places::clean;
+pub(crate) use self::places::clean;
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let mysqld = &survey.mysqld;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::survey::paths::{Kind, Room, SeenPath};
 use super::survey::{
-    self, Account, Clock, Credentials, FilesystemSupport, Flavour, MountPoint, MysqldSurvey, NamedRoom, Program,
-    RoomCheck, Running, StorageSurvey, Survey, SystemSurvey, Unit, UnitSurvey,
+    self, Account, Clock, Credentials, FilesystemSupport, Flavour, MountPoint, MysqldSurvey, NamedRoom,
+    Program, RoomCheck, Running, StorageSurvey, Survey, SystemSurvey, Unit, UnitSurvey,
 };
 use super::{Finding, Status};
 use crate::config::{self, Config, Host};

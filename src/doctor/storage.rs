@@ -37,8 +37,10 @@ fn mount_point(survey: &Survey, config: &Config) -> Option<Finding> {
         Ok(_) if seen.path.is_missing() => {
             Finding::fail(check, format!("{shown} does not exist"), why).remedy(make)
         }
-        Ok(_) if !seen.path.is_directory() => Finding::fail(check, format!("{shown} is not a directory"), why)
-            .advice(format!("move it out of the way, then: {make}")),
+        Ok(_) if !seen.path.is_directory() => {
+            Finding::fail(check, format!("{shown} is not a directory"), why)
+                .advice(format!("move it out of the way, then: {make}"))
+        }
         Ok(_) if seen.entries.is_empty() => Finding::pass(check, format!("{shown} is an empty directory")),
         Ok(_) => {
             let aside = format!("{}.beneath-the-mount", config.mount.directory.display());
@@ -111,10 +113,16 @@ fn mount_options(config: &Config) -> Finding {
         let script = format!(
             "/^ *- *{o} *$/d; s/\\(\\[\\|, *\\){o} *\\(,\\|\\]\\)/\\1\\2/; s/\\[ *, */[/; s/, *,/,/; s/, *\\]/]/"
         );
-        finding.remedy(remedy::sed(&config.file, &script)).advice("on both nodes; it counts from the next mount")
+        finding
+            .remedy(remedy::sed(&config.file, &script))
+            .advice("on both nodes; it counts from the next mount")
     };
     if let Some(option) = options.iter().find(|option| *option == "ro") {
-        let finding = Finding::fail(check, "mounts read-only (ro)", "a server can't write its data there, and does not start");
+        let finding = Finding::fail(
+            check,
+            "mounts read-only (ro)",
+            "a server can't write its data there, and does not start",
+        );
         return without(option, finding);
     }
     for (risky, what) in RISKY {
@@ -128,6 +136,11 @@ fn mount_options(config: &Config) -> Finding {
         }
     }
     Finding::pass(check, if options.is_empty() { "none".to_owned() } else { options.join(",") })
+}
+
+/// The names of the units by which systemd could mount a directory by itself.
+pub fn mount_unit_names(directory: &Path) -> Vec<String> {
+    [".mount", ".automount"].map(|suffix| automatic::unit_name(directory, suffix)).to_vec()
 }
 
 /// Whether a path in fstab or in a unit means the same directory.
@@ -197,7 +210,8 @@ mod tests {
                 filesystem: filesystem.to_owned(),
                 read_only: false,
             };
-            survey.observation.mount = Fact::Known(Mount { at_directory: Some(mounted), device_elsewhere: Vec::new() });
+            survey.observation.mount =
+                Fact::Known(Mount { at_directory: Some(mounted), device_elsewhere: Vec::new() });
             assert_eq!(status(&survey, "filesystem-type"), Some(wanted));
         }
     }
@@ -233,7 +247,9 @@ mod tests {
         ] {
             let mut config = with_options("[nobarrier]");
             config.file = file.clone();
-            let text = |options: &str| sample::CONFIGURATION.replace("type: ext4}", &format!("type: ext4, options: {options}}}"));
+            let text = |options: &str| {
+                sample::CONFIGURATION.replace("type: ext4}", &format!("type: ext4, options: {options}}}"))
+            };
             std::fs::write(&file, text(options)).unwrap();
             for command in mount_options(&config).remedy {
                 let words = ["sh".to_owned(), "-c".to_owned(), command];

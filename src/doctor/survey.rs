@@ -18,9 +18,7 @@ pub use self::drbd::DrbdSurvey;
 pub use self::mysqld::{Account, Credentials, Flavour, MysqldSurvey, Program, Running};
 pub use self::network::NetworkSurvey;
 pub use self::peer::PeerFacts;
-pub use self::storage::{
-    FilesystemSupport, Lvm, MountPoint, NamedRoom, RoomCheck, StorageSurvey,
-};
+pub use self::storage::{FilesystemSupport, Lvm, MountPoint, NamedRoom, RoomCheck, StorageSurvey};
 pub use self::system::{AppArmor, Clock, SeLinux, SystemSurvey, Variable};
 pub use self::unit::{BootLink, Unit, UnitSurvey};
 use crate::observation::{Fact, Observation};

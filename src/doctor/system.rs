@@ -90,7 +90,8 @@ fn app_armor(survey: &Survey, config: &Config) -> Option<Finding> {
     if let Some(log) = &mysqld.error_log {
         needs.push((log.clone(), "w", format!("{} rw,", log.display())));
     }
-    let missing: Vec<_> = needs.iter().filter(|(path, permissions, _)| !allows(profile, path, permissions)).collect();
+    let missing: Vec<_> =
+        needs.iter().filter(|(path, permissions, _)| !allows(profile, path, permissions)).collect();
     let Some((first, ..)) = missing.first() else {
         return Some(Finding::pass(check, format!("the profile {name} knows data, log and socket")));
     };
@@ -105,17 +106,27 @@ fn app_armor(survey: &Survey, config: &Config) -> Option<Finding> {
     );
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     Some(match &profile.local {
-        Some(local) => finding
-            .remedy(remedy::append_to_file(local, &lines))
-            .remedy(remedy::words(&["apparmor_parser", "-r", &file.to_string_lossy()])),
-        None => finding.advice(format!("add to {}: {}; then: apparmor_parser -r {}", file.display(), lines.join(" "), file.display())),
+        Some(local) => finding.remedy(remedy::append_to_file(local, &lines)).remedy(remedy::words(&[
+            "apparmor_parser",
+            "-r",
+            &file.to_string_lossy(),
+        ])),
+        None => finding.advice(format!(
+            "add to {}: {}; then: apparmor_parser -r {}",
+            file.display(),
+            lines.join(" "),
+            file.display()
+        )),
     })
 }
 
 fn allows(profile: &AppArmor, path: &Path, permissions: &str) -> bool {
     let path = path.to_string_lossy();
     permissions.chars().all(|wanted| {
-        profile.rules.iter().any(|(pattern, given)| given.contains(wanted) && apparmor::matches(pattern, &path))
+        profile
+            .rules
+            .iter()
+            .any(|(pattern, given)| given.contains(wanted) && apparmor::matches(pattern, &path))
     })
 }
 
@@ -137,7 +148,14 @@ fn se_linux(survey: &Survey, config: &Config) -> Option<Finding> {
             format!("{datadir} is labelled {context}, not mysqld_db_t"),
             "SELinux keeps the server from its data at the next start",
         )
-        .remedy(remedy::words(&["semanage", "fcontext", "-a", "-t", "mysqld_db_t", &format!("{datadir}(/.*)?")]))
+        .remedy(remedy::words(&[
+            "semanage",
+            "fcontext",
+            "-a",
+            "-t",
+            "mysqld_db_t",
+            &format!("{datadir}(/.*)?"),
+        ]))
         .remedy(remedy::words(&["restorecon", "-R", &datadir])),
     )
 }
@@ -149,7 +167,9 @@ fn state_directory(survey: &Survey) -> Finding {
     let why = "a takeover writes into its journal before every step, and does not begin when it can't";
     match &seen.kind {
         Err(cause) => Finding::unknown(check, cause),
-        Ok(_) if seen.is_missing() => Finding::pass(check, format!("{shown} will be made by the first takeover")),
+        Ok(_) if seen.is_missing() => {
+            Finding::pass(check, format!("{shown} will be made by the first takeover"))
+        }
         Ok(_) if !seen.is_directory() => Finding::fail(check, format!("{shown} is not a directory"), why)
             .remedy(remedy::words(&["mv", &shown, &format!("{shown}.aside")])),
         Ok(_) if seen.uid != 0 || seen.mode & 0o022 != 0 => Finding::warn(
@@ -189,8 +209,12 @@ fn program(survey: &Survey) -> Finding {
         Some(found) if *found == system.program => Finding::pass(check, own),
         Some(found) => Finding::warn(check, format!("{own} runs, and `standin` is {}", found.display()), why)
             .remedy(remedy::words(&["install", "-m", "0755", &own, &found.to_string_lossy()])),
-        None => Finding::warn(check, format!("{own} runs, and `standin` is found nowhere in the usual directories"), why)
-            .remedy(install),
+        None => Finding::warn(
+            check,
+            format!("{own} runs, and `standin` is found nowhere in the usual directories"),
+            why,
+        )
+        .remedy(install),
     }
 }
 
@@ -247,7 +271,10 @@ mod tests {
             units.insert("chrony.service".to_owned(), Unit::default().with("LoadState", "loaded"));
         }
         let warned = finding(&survey, "clock").unwrap();
-        assert_eq!((warned.status, warned.remedy[0].as_str()), (Status::Warn, "systemctl enable --now chrony.service"));
+        assert_eq!(
+            (warned.status, warned.remedy[0].as_str()),
+            (Status::Warn, "systemctl enable --now chrony.service")
+        );
         survey.system.clock = Fact::Known(Clock { synchronised: true, ..clock });
         assert_eq!(status(&survey, "clock"), Some(Status::Warn));
     }
@@ -274,7 +301,10 @@ mod tests {
         assert_eq!(failed.status, Status::Fail);
         assert!(failed.remedy[0].contains("'  /var/lib/mysql/ r,' '  /var/lib/mysql/** rwk,'"), "{failed:?}");
         assert_eq!(judged(&mut survey, &AppArmor { file: None, ..profile.clone() }).status, Status::Warn);
-        assert_eq!(judged(&mut survey, &AppArmor { mode: "complain".to_owned(), ..profile }).status, Status::Pass);
+        assert_eq!(
+            judged(&mut survey, &AppArmor { mode: "complain".to_owned(), ..profile }).status,
+            Status::Pass
+        );
     }
 
     #[test]
@@ -282,7 +312,10 @@ mod tests {
         let mut survey = sample::survey();
         survey.system.selinux = Some(SeLinux { datadir_context: None });
         assert_eq!(status(&survey, "selinux"), None);
-        for (context, wanted) in [("system_u:object_r:mysqld_db_t:s0", Status::Pass), ("system_u:object_r:unlabeled_t:s0", Status::Fail)] {
+        for (context, wanted) in [
+            ("system_u:object_r:mysqld_db_t:s0", Status::Pass),
+            ("system_u:object_r:unlabeled_t:s0", Status::Fail),
+        ] {
             survey.system.selinux = Some(SeLinux { datadir_context: Some(Fact::Known(context.to_owned())) });
             assert_eq!(status(&survey, "selinux"), Some(wanted));
         }
@@ -308,8 +341,9 @@ mod tests {
     #[test]
     fn variables_that_lead_elsewhere_are_told() {
         let mut survey = sample::survey();
-        survey.system.environment =
-            [(1, "STANDIN_HOST"), (4, "STANDIN_STATE_DIR")].map(|(line, name)| Variable { name: name.to_owned(), line: Some(line) }).to_vec();
+        survey.system.environment = [(1, "STANDIN_HOST"), (4, "STANDIN_STATE_DIR")]
+            .map(|(line, name)| Variable { name: name.to_owned(), line: Some(line) })
+            .to_vec();
         let warned = finding(&survey, "environment").unwrap();
         assert_eq!(warned.status, Status::Warn);
         assert_eq!(warned.remedy[0], "sed -i --follow-symlinks 4d /etc/environment");

@@ -11,8 +11,8 @@ mod limits;
 mod sandbox;
 
 use super::Finding;
-use super::survey::{Survey, Unit, UnitSurvey};
 use super::remedy;
+use super::survey::{Survey, Unit, UnitSurvey};
 use crate::config::Config;
 use crate::observation::Fact;
 use crate::plan::MysqldControl;
@@ -20,7 +20,9 @@ use crate::plan::MysqldControl;
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let name = match &config.mysqld.control {
         MysqldControl::Unit(name) => name,
-        MysqldControl::Command(_) => return [program(&survey.unit), boot::servers(survey, None)].into_iter().flatten().collect(),
+        MysqldControl::Command(_) => {
+            return [program(&survey.unit), boot::servers(survey, None)].into_iter().flatten().collect();
+        }
     };
     let units = match &survey.unit.units {
         Fact::Known(units) => units,
@@ -54,8 +56,11 @@ fn program(survey: &UnitSurvey) -> Option<Finding> {
         Ok(_) if seen.is_missing() => Finding::fail(check, format!("{shown} does not exist"), why)
             .advice("install the server, or correct mysqld.command in standin's configuration"),
         Ok(_) if seen.is_directory() || seen.mode & 0o111 == 0 => {
-            Finding::fail(check, format!("{shown} is no program"), why)
-                .remedy(remedy::words(&["chmod", "a+x", &shown.to_string()]))
+            Finding::fail(check, format!("{shown} is no program"), why).remedy(remedy::words(&[
+                "chmod",
+                "a+x",
+                &shown.to_string(),
+            ]))
         }
         Ok(_) => Finding::pass(check, shown.to_string()),
     })
@@ -152,7 +157,8 @@ mod tests {
         let text = sample::CONFIGURATION.replace("unit: mariadb.service", "command: [/usr/sbin/mariadbd]");
         let config = crate::config::parse(&text, "r0.yaml".as_ref(), &Host::fixed("node2")).unwrap();
         let mut survey = sample::survey();
-        let program = SeenPath { kind: Ok(Kind::File), mode: 0o755, ..sample::directory("/usr/sbin/mariadbd") };
+        let program =
+            SeenPath { kind: Ok(Kind::File), mode: 0o755, ..sample::directory("/usr/sbin/mariadbd") };
         survey.unit.program = Some(program.clone());
         let status = |survey: &Survey| sample::status(&examine(survey, &config), "command-program");
         assert_eq!(status(&survey), Some(Status::Pass));

@@ -5,7 +5,9 @@ mod cluster_manager;
 mod drbd;
 mod mysqld;
 mod network;
+pub mod paths;
 mod peer;
+mod program;
 mod storage;
 mod system;
 mod unit;
@@ -32,13 +34,14 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
         });
         let observation = scope.spawn(|| RealNode::new(config.clone(), past).observe());
         let drbd = scope.spawn(|| drbd::look(config));
-        let storage = storage::look(config);
-        let mysqld = mysqld::look(config);
         let unit = unit::look(config);
+        let storage = storage::look(config, &unit);
+        let mut mysqld = mysqld::look(config, &unit);
+        mysqld::look_into_datadir(config, &mut mysqld);
         let network = network::look(config);
         let cluster_manager = cluster_manager::look(config);
         let here = peer::look_here(config);
-        let system = system::look(config);
+        let system = system::look(config, &mysqld);
         Survey {
             observation: joined(observation),
             drbd: joined(drbd),

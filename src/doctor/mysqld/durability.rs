@@ -158,9 +158,8 @@ mod tests {
     fn the_binary_log_must_be_flushed_when_there_is_one() {
         let mut survey = sample::survey().mysqld;
         sample::set(&mut survey, "log_bin", "/var/lib/mysql/binlog");
-        let status = |survey: &MysqldSurvey| {
-            sample::status(&examine(survey, &sample::config()), "mysqld-sync-binlog")
-        };
+        let status =
+            |survey: &MysqldSurvey| sample::status(&examine(survey, &sample::config()), "mysqld-sync-binlog");
         assert_eq!(status(&survey), Some(Status::Fail), "MariaDB's default is 0");
         sample::set(&mut survey, "sync_binlog", "1");
         assert_eq!(status(&survey), Some(Status::Pass));

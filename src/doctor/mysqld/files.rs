@@ -53,12 +53,24 @@ fn error_log(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
             return Some(Finding::pass(check, file.display().to_string()));
         }
         (None, Some(file)) => {
-            return Some(Finding::warn(check, format!("log_error = {} ({place}), and standin's configuration has no mysqld.error_log", file.display()), why)
+            return Some(
+                Finding::warn(
+                    check,
+                    format!(
+                        "log_error = {} ({place}), and standin's configuration has no mysqld.error_log",
+                        file.display()
+                    ),
+                    why,
+                )
                 .remedy(remedy::sed(
                     &config.file,
-                    &format!("s/^mysqld:.*/&\\n  error_log: {}/", file.display().to_string().replace('/', "\\/")),
+                    &format!(
+                        "s/^mysqld:.*/&\\n  error_log: {}/",
+                        file.display().to_string().replace('/', "\\/")
+                    ),
                 ))
-                .advice("on both nodes"));
+                .advice("on both nodes"),
+            );
         }
         (None, None) => {
             return Some(Finding::warn(check, "the server has no error log of its own, and standin's configuration none", why)
@@ -79,14 +91,19 @@ fn error_log(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     let wanted = config.mysqld.error_log.as_deref().unwrap_or(Path::new("")).to_string_lossy().into_owned();
     change.write(survey, "log_error", &wanted);
     // log_error can't be changed while the server runs.
-    if setting.now.as_deref().is_some_and(|now| !same_file(survey, Path::new(&wanted), &config.mysqld.datadir.join(now))) {
+    if setting
+        .now
+        .as_deref()
+        .is_some_and(|now| !same_file(survey, Path::new(&wanted), &config.mysqld.datadir.join(now)))
+    {
         change.restart(config);
     }
     Some(change.remedy(finding))
 }
 
 fn same_file(survey: &MysqldSurvey, one: &Path, other: &Path) -> bool {
-    let resolved = |path: &Path| survey.path(path).map_or_else(|| path.to_path_buf(), |seen| seen.resolved.clone());
+    let resolved =
+        |path: &Path| survey.path(path).map_or_else(|| path.to_path_buf(), |seen| seen.resolved.clone());
     one == other || resolved(one) == resolved(other)
 }
 
@@ -110,17 +127,25 @@ fn error_log_directory(survey: &MysqldSurvey, config: &Config) -> Option<Finding
         Ok(_) if directory.is_missing() => {
             Finding::fail(check, format!("{shown} does not exist"), why).remedy(make("2750"))
         }
-        Ok(_) if !directory.is_directory() => Finding::fail(check, format!("{shown} is not a directory"), why)
-            .advice("put a directory there, or choose another place for log_error"),
+        Ok(_) if !directory.is_directory() => {
+            Finding::fail(check, format!("{shown} is not a directory"), why)
+                .advice("put a directory there, or choose another place for log_error")
+        }
         // A file that is there and may be written needs no right to the directory.
-        Ok(_) if directory.is_writable_by(account.uid, account.gid)
-            || survey.path(log).is_some_and(|file| !file.is_missing() && file.is_writable_by(account.uid, account.gid)) =>
+        Ok(_)
+            if directory.is_writable_by(account.uid, account.gid)
+                || survey.path(log).is_some_and(|file| {
+                    !file.is_missing() && file.is_writable_by(account.uid, account.gid)
+                }) =>
         {
             Finding::pass(check, format!("{shown} can be written by {}", account.name))
         }
         Ok(_) => Finding::fail(
             check,
-            format!("{shown} has owner {} and mode {:04o}, so that {} can't write there", directory.uid, directory.mode, account.name),
+            format!(
+                "{shown} has owner {} and mode {:04o}, so that {} can't write there",
+                directory.uid, directory.mode, account.name
+            ),
             why,
         )
         .remedy(remedy::words(&["chown", &account.name, &shown.to_string()]))
@@ -151,8 +176,15 @@ fn temporary_directories(survey: &MysqldSurvey, config: &Config) -> Option<Findi
         }
         if seen.is_missing() {
             return Some(
-                Finding::fail(check, format!("{shown} does not exist"), why)
-                    .remedy(remedy::words(&["install", "-d", "-o", &account.name, "-m", "0750", &shown])),
+                Finding::fail(check, format!("{shown} does not exist"), why).remedy(remedy::words(&[
+                    "install",
+                    "-d",
+                    "-o",
+                    &account.name,
+                    "-m",
+                    "0750",
+                    &shown,
+                ])),
             );
         }
         if !seen.is_directory() {
@@ -160,7 +192,10 @@ fn temporary_directories(survey: &MysqldSurvey, config: &Config) -> Option<Findi
             return Some(finding.advice("put a directory there, or choose another place"));
         }
         if !seen.is_writable_by(account.uid, account.gid) {
-            let seen = format!("{shown} has owner {} and mode {:04o}: {} can't write there", seen.uid, seen.mode, account.name);
+            let seen = format!(
+                "{shown} has owner {} and mode {:04o}: {} can't write there",
+                seen.uid, seen.mode, account.name
+            );
             let command = if shown == "/tmp" || shown == "/var/tmp" {
                 remedy::words(&["chmod", "1777", &shown])
             } else {
@@ -194,7 +229,10 @@ fn run_directory(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     let what = if seen.is_missing() {
         format!("{shown} does not exist")
     } else {
-        format!("{shown} has owner {} and mode {:04o}: {} can't write there", seen.uid, seen.mode, account.name)
+        format!(
+            "{shown} has owner {} and mode {:04o}: {} can't write there",
+            seen.uid, seen.mode, account.name
+        )
     };
     let line = format!("d {shown} 0755 {} root -", account.name);
     Some(

@@ -47,8 +47,12 @@ const PLACES: [Place; 8] = [
         check: "mysqld-system-tablespace-files",
         name: "innodb_data_file_path",
         why: "InnoDB does not start without its system tablespace",
-        applies: |survey| Setting::of(survey, "innodb_data_file_path").value().is_some_and(|v| v.contains('/')),
-        path: |value| value.split(';').filter_map(|file| file.split(':').next()).find(|file| file.starts_with('/')),
+        applies: |survey| {
+            Setting::of(survey, "innodb_data_file_path").value().is_some_and(|v| v.contains('/'))
+        },
+        path: |value| {
+            value.split(';').filter_map(|file| file.split(':').next()).find(|file| file.starts_with('/'))
+        },
     },
     Place {
         check: "mysqld-undo-log",
@@ -116,7 +120,10 @@ fn datadir(survey: &MysqldSurvey, config: &Config) -> Finding {
         }
         (None, Some(value)) => Finding::fail(
             check,
-            format!("the running server has datadir = {value}, and standin's mysqld.datadir is {}", wanted.display()),
+            format!(
+                "the running server has datadir = {value}, and standin's mysqld.datadir is {}",
+                wanted.display()
+            ),
             why,
         )
         .advice("correct mysqld.datadir in standin's configuration, on both nodes"),
@@ -143,9 +150,7 @@ fn on_the_device(survey: &MysqldSurvey, config: &Config, place: &Place) -> Optio
         let path = (place.path)(value)?;
         Some(clean(&if path.is_empty() { datadir.clone() } else { datadir.join(path) }))
     };
-    let outside = |value: &str| {
-        target(value).filter(|path| !is_under(survey, path, &config.mount.directory))
-    };
+    let outside = |value: &str| target(value).filter(|path| !is_under(survey, path, &config.mount.directory));
     let next = setting.next.as_ref().and_then(|(value, place)| Some((outside(value)?, place)));
     let now = setting.now.as_deref().and_then(outside);
     let device = config.mount.directory.display();
@@ -186,7 +191,9 @@ fn inside(setting: &Setting, outside: &Path, datadir: &Path) -> String {
         "innodb_data_file_path" => {
             let moved = value.split(';').map(|file| {
                 let (path, rest) = file.split_once(':').unwrap_or((file, ""));
-                let name = Path::new(path).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+                let name = Path::new(path)
+                    .file_name()
+                    .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
                 format!("{name}:{rest}")
             });
             moved.collect::<Vec<_>>().join(";")
@@ -232,7 +239,7 @@ fn is_under(survey: &MysqldSurvey, path: &Path, mount: &Path) -> bool {
 }
 
 /// Without `.`, `..` and doubled slashes, by the text alone.
-pub(in crate::doctor) fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -1,8 +1,8 @@
 //! What a crash recovery has to do: how much redo log, and what has none.
 
 use super::settings::{Change, Setting};
-use crate::audit::verdict::{Verdict, verdict};
 use crate::audit::Engine;
+use crate::audit::verdict::{Verdict, verdict};
 use crate::config::Config;
 use crate::doctor::Finding;
 use crate::doctor::survey::{Flavour, MysqldSurvey};
@@ -63,7 +63,9 @@ fn redo_size(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     if finding.advice.is_some() {
         return Some(finding);
     }
-    Some(finding.advice("a smaller redo log makes the server flush more often under load; or raise limits.start_mysqld"))
+    Some(finding.advice(
+        "a smaller redo log makes the server flush more often under load; or raise limits.start_mysqld",
+    ))
 }
 
 /// MariaDB since 10.9, MySQL since 8.0.30 (`innodb_redo_log_capacity`).
@@ -80,7 +82,10 @@ fn audit_engines(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     let totals = match survey.engines.as_ref()? {
         Fact::Known(totals) => totals,
         Fact::Unknown(cause) => {
-            return Some(Finding::unknown(check, cause).advice("see for yourself, without a time limit: standin audit"));
+            return Some(
+                Finding::unknown(check, cause)
+                    .advice("see for yourself, without a time limit: standin audit"),
+            );
         }
     };
     let why = "MyISAM has no crash recovery: after a power cut its tables need a slow repair and may have lost rows";
@@ -126,7 +131,7 @@ mod tests {
 
     fn engines(myisam: u64, innodb: u64) -> EngineTotals {
         let mut totals = EngineTotals::default();
-        let of = |bytes| Totals { tables: bytes.min(1), empty_tables: 0, bytes };
+        let of = |bytes: u64| Totals { tables: bytes.min(1), empty_tables: 0, bytes };
         totals.user.insert(Engine::MyISAM, of(myisam));
         totals.user.insert(Engine::InnoDB, of(innodb));
         totals

@@ -1,6 +1,6 @@
 //! The running server: what it has that the next start would not, and whether it can be asked at all.
 
-use super::settings::{Change, Setting, running};
+use super::settings::{Change, running};
 use crate::config::Config;
 use crate::doctor::survey::{Flavour, MysqldSurvey};
 use crate::doctor::{Finding, remedy};
@@ -85,7 +85,8 @@ fn credentials(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
             .advice("consider the password known, and change it");
     }
     if finding.remedy.is_empty() {
-        finding = finding.advice(format!("write an option file with [client], user= and password= to {file}, mode 0600"));
+        finding = finding
+            .advice(format!("write an option file with [client], user= and password= to {file}, mode 0600"));
     }
     Some(finding)
 }
@@ -131,7 +132,12 @@ fn kept_settings(survey: &MysqldSurvey) -> Option<Finding> {
             .persisted
             .get(name)
             .cloned()
-            .or_else(|| survey.options.get(&survey.groups, name).map(|found| found.value.unwrap_or_else(|| "ON".to_owned())))
+            .or_else(|| {
+                survey
+                    .options
+                    .get(&survey.groups, name)
+                    .map(|found| found.value.unwrap_or_else(|| "ON".to_owned()))
+            })
             .or_else(|| default.clone());
         match next {
             Some(next) if same_value(&next, now) => {}
@@ -153,7 +159,11 @@ fn kept_settings(survey: &MysqldSurvey) -> Option<Finding> {
     for (name, now, _) in &lost {
         change.write(survey, name, now);
     }
-    Some(change.remedy(finding).advice("the remedy keeps what runs now; on the other node its option files need the same"))
+    Some(
+        change
+            .remedy(finding)
+            .advice("the remedy keeps what runs now; on the other node its option files need the same"),
+    )
 }
 
 /// Variables that the server or a replica sets by itself, and such as are a command and not a setting.
@@ -162,7 +172,10 @@ fn changes_by_itself(name: &str) -> bool {
         || name.starts_with("wsrep_")
         || name.ends_with("_now")
         || name.ends_with("_abort")
-        || matches!(name, "timestamp" | "rand_seed1" | "rand_seed2" | "innodb_monitor_reset" | "innodb_monitor_reset_all")
+        || matches!(
+            name,
+            "timestamp" | "rand_seed1" | "rand_seed2" | "innodb_monitor_reset" | "innodb_monitor_reset_all"
+        )
 }
 
 /// Whether two texts mean the same value.
@@ -171,7 +184,9 @@ fn same_value(one: &str, other: &str) -> bool {
     one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
         || size(one).is_some() && size(one) == size(other)
         || number(one).is_some() && number(one) == number(other)
-        || boolean(one).is_some() && boolean(one) == boolean(other) && (number(one).is_none() || number(other).is_none())
+        || boolean(one).is_some()
+            && boolean(one) == boolean(other)
+            && (number(one).is_none() || number(other).is_none())
 }
 
 /// The user of the unit must own the data; a different user id on the other node is the usual cause.
@@ -187,7 +202,14 @@ fn datadir_owner(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
                     format!("there is no user {name}"),
                     "the server can't run as a user that this node does not know",
                 )
-                .remedy(remedy::words(&["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", &name]))
+                .remedy(remedy::words(&[
+                    "useradd",
+                    "--system",
+                    "--no-create-home",
+                    "--shell",
+                    "/usr/sbin/nologin",
+                    &name,
+                ]))
                 .advice("its user id and group id must be those of the other node: add --uid and --gid"),
             );
         }
@@ -208,7 +230,10 @@ fn datadir_owner(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
 }
 
 fn config_user(survey: &MysqldSurvey) -> String {
-    survey.options.get(&survey.groups, "user").map_or_else(|| "mysql".to_owned(), |found| found.text().to_owned())
+    survey
+        .options
+        .get(&survey.groups, "user")
+        .map_or_else(|| "mysql".to_owned(), |found| found.text().to_owned())
 }
 
 /// The checks of the last variables need to know which server it is.
@@ -225,7 +250,9 @@ pub(super) fn unknown_server(survey: &MysqldSurvey) -> Option<Finding> {
             (maria != (flavour == Flavour::MariaDB)).then(|| {
                 Finding::warn(
                     "mysqld-variables",
-                    format!("the running server says {version}, and the program that is started is another one"),
+                    format!(
+                        "the running server says {version}, and the program that is started is another one"
+                    ),
                     "the next start would be of another server than the one that runs",
                 )
                 .advice("see which program the unit starts: systemctl cat")
@@ -260,7 +287,8 @@ mod tests {
     #[test]
     fn problems_of_option_files_are_told() {
         let mut survey = sample::survey().mysqld;
-        let problem = |fatal| Problem { file: "/etc/my.cnf".into(), line: Some(3), what: "odd".to_owned(), fatal };
+        let problem =
+            |fatal| Problem { file: "/etc/my.cnf".into(), line: Some(3), what: "odd".to_owned(), fatal };
         survey.options.problems = vec![problem(false)];
         assert_eq!(status(&survey, "mysqld-option-files"), Some(Status::Warn));
         survey.options.problems.push(problem(true));
@@ -275,7 +303,10 @@ mod tests {
         credentials.mode = Some(0o644);
         let findings = examine(&survey, &sample::config());
         let finding = findings.iter().find(|finding| finding.check == "mysqld-credentials").unwrap();
-        assert_eq!((finding.status, finding.remedy.as_slice()), (Status::Fail, &["chmod 600 /etc/standin/r0.cnf".to_owned()][..]));
+        assert_eq!(
+            (finding.status, finding.remedy.as_slice()),
+            (Status::Fail, &["chmod 600 /etc/standin/r0.cnf".to_owned()][..])
+        );
     }
 
     #[test]
@@ -308,7 +339,9 @@ mod tests {
 
     #[test]
     fn values_are_compared_by_what_they_mean() {
-        for (one, other) in [("ON", "1"), ("96M", "100663296"), ("10", "10.000000"), ("/tmp", "/tmp/"), ("row", "ROW")] {
+        for (one, other) in
+            [("ON", "1"), ("96M", "100663296"), ("10", "10.000000"), ("/tmp", "/tmp/"), ("row", "ROW")]
+        {
             assert!(same_value(one, other), "{one} {other}");
         }
         for (one, other) in [("ON", "0"), ("2", "1"), ("96M", "97M"), ("a", "b")] {

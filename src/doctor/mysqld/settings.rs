@@ -252,13 +252,8 @@ mod tests {
     use crate::doctor::sample;
     use crate::observation::Fact;
 
-    const RULE: Rule<'_> = Rule {
-        check: "x",
-        name: "sync_binlog",
-        wanted: "1",
-        applies: Applies::Now,
-        why: "because",
-    };
+    const RULE: Rule<'_> =
+        Rule { check: "x", name: "sync_binlog", wanted: "1", applies: Applies::Now, why: "because" };
 
     fn grade(value: &str) -> Status {
         if value == "1" { Status::Pass } else { Status::Fail }

@@ -43,22 +43,30 @@ fn fstab(survey: &Survey, config: &Config) -> Finding {
         Fact::Unknown(cause) => return Finding::unknown(check, cause),
     };
     let ours = |entry: &&Entry| {
-        survey.storage.device_names.contains(&entry.device) || same_directory(&entry.directory, &config.mount.directory)
+        survey.storage.device_names.contains(&entry.device)
+            || same_directory(&entry.directory, &config.mount.directory)
     };
     let Some(entry) = entries.iter().filter(ours).find(|entry| mounts_by_itself(entry)) else {
-        let seen = if entries.iter().any(|entry| ours(&entry)) { "the device is there with noauto" } else { "the device is not there" };
+        let seen = if entries.iter().any(|entry| ours(&entry)) {
+            "the device is there with noauto"
+        } else {
+            "the device is not there"
+        };
         return Finding::pass(check, seen);
     };
     let mut options: Vec<&str> = entry
         .options
         .iter()
         .map(String::as_str)
-        .filter(|option| *option != "auto" && *option != "x-systemd.automount" && *option != "comment=systemd.automount")
+        .filter(|option| {
+            *option != "auto" && *option != "x-systemd.automount" && *option != "comment=systemd.automount"
+        })
         .collect();
     if !options.contains(&"noauto") {
         options.push("noauto");
     }
-    let fields = [&entry.device, &entry.directory, &entry.filesystem, &options.join(",")].map(|field| fstab::escape(field));
+    let fields = [&entry.device, &entry.directory, &entry.filesystem, &options.join(",")]
+        .map(|field| fstab::escape(field));
     let line = format!("{} {}", fields.join(" "), entry.rest).trim_end().to_owned();
     Finding::fail(
         check,
@@ -128,7 +136,11 @@ fn lvm(survey: &Survey) -> Option<Finding> {
     if lvm.devices_file {
         return Some(Finding::pass(check, "LVM looks at the devices of its devices file only"));
     }
-    if lvm.filters.iter().any(|(_, text)| text.contains("drbd") || text.contains("\"r|.*|\"") || text.contains("\"r/.*/\"")) {
+    if lvm
+        .filters
+        .iter()
+        .any(|(_, text)| text.contains("drbd") || text.contains("\"r|.*|\"") || text.contains("\"r/.*/\""))
+    {
         return Some(Finding::pass(check, "LVM's filter decides about DRBD's devices"));
     }
     let file = Path::new("/etc/lvm/lvm.conf");
@@ -141,7 +153,9 @@ fn lvm(survey: &Survey) -> Option<Finding> {
     let global = lvm.filters.iter().find(|(_, text)| text.trim_start().starts_with("global_filter"));
     let finding = match (global, lvm.devices_section) {
         (Some((line, _)), _) => finding.remedy(remedy::sed(file, &format!("{line}s#\\[ *#[ {REJECT}, #"))),
-        (None, Some(line)) => finding.remedy(remedy::sed(file, &format!("{line}a\\\\tglobal_filter = [ {REJECT} ]"))),
+        (None, Some(line)) => {
+            finding.remedy(remedy::sed(file, &format!("{line}a\\\\tglobal_filter = [ {REJECT} ]")))
+        }
         (None, None) => finding.remedy(remedy::append_to_file(
             file,
             &["devices {", &format!("    global_filter = [ {REJECT} ]"), "}"],
@@ -195,10 +209,16 @@ mod tests {
         let mut survey = sample::survey();
         assert_eq!(finding(&survey, "mount-unit").unwrap().status, Status::Pass);
         if let Fact::Known(units) = &mut survey.unit.units {
-            units.insert("var-lib-mysql.automount".to_owned(), Unit::default().with("UnitFileState", "enabled"));
+            units.insert(
+                "var-lib-mysql.automount".to_owned(),
+                Unit::default().with("UnitFileState", "enabled"),
+            );
         }
         let finding = finding(&survey, "mount-unit").unwrap();
-        assert_eq!((finding.status, finding.remedy[0].as_str()), (Status::Fail, "systemctl disable var-lib-mysql.automount"));
+        assert_eq!(
+            (finding.status, finding.remedy[0].as_str()),
+            (Status::Fail, "systemctl disable var-lib-mysql.automount")
+        );
     }
 
     #[test]

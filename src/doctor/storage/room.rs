@@ -21,9 +21,16 @@ pub(super) fn examine(survey: &Survey) -> Vec<Finding> {
 
 fn room(named: &NamedRoom) -> Finding {
     let (check, why) = match named.check {
-        RoomCheck::Data => ("space-data", "a full file system stops every commit, and crash recovery may not end on it"),
-        RoomCheck::Log => ("space-log", "the server can't say why it does not start, and nobody sees how far crash recovery is"),
-        RoomCheck::State => ("space-state", "a takeover writes down what it does, and does not begin when it can't"),
+        RoomCheck::Data => {
+            ("space-data", "a full file system stops every commit, and crash recovery may not end on it")
+        }
+        RoomCheck::Log => (
+            "space-log",
+            "the server can't say why it does not start, and nobody sees how far crash recovery is",
+        ),
+        RoomCheck::State => {
+            ("space-state", "a takeover writes down what it does, and does not begin when it can't")
+        }
         RoomCheck::Run => ("space-run", "a takeover takes its lock there, the server makes its socket there"),
     };
     let room = match &named.room {
@@ -37,12 +44,16 @@ fn room(named: &NamedRoom) -> Finding {
     } else {
         seen
     };
-    let advice = format!("see what fills it: du -xh --max-depth=2 {shown} | sort -h | tail; free some, or let it grow");
+    let advice = format!(
+        "see what fills it: du -xh --max-depth=2 {shown} | sort -h | tail; free some, or let it grow"
+    );
     if room.read_only {
-        return Finding::fail(check, format!("{shown} is on a read-only file system"), why)
-            .advice(format!("see why (dmesg), then: mount -o remount,rw $(findmnt -no TARGET --target {shown})"));
+        return Finding::fail(check, format!("{shown} is on a read-only file system"), why).advice(format!(
+            "see why (dmesg), then: mount -o remount,rw $(findmnt -no TARGET --target {shown})"
+        ));
     }
-    let (warn, fail) = if named.check == RoomCheck::Data { full(room) } else { (short(room), room.bytes_free < LEAST) };
+    let (warn, fail) =
+        if named.check == RoomCheck::Data { full(room) } else { (short(room), room.bytes_free < LEAST) };
     let none_left = room.inodes > 0 && room.inodes_free == 0;
     if fail || none_left {
         Finding::fail(check, seen, why).advice(advice)
@@ -61,7 +72,8 @@ fn full(room: &Room) -> (bool, bool) {
 
 /// What needs little is judged by its share only when little is left.
 fn short(room: &Room) -> bool {
-    room.inodes_percent() < FAIL_PERCENT || room.bytes_percent() < WARN_PERCENT && room.bytes_free < 64 * LEAST
+    room.inodes_percent() < FAIL_PERCENT
+        || room.bytes_percent() < WARN_PERCENT && room.bytes_free < 64 * LEAST
 }
 
 #[cfg(test)]
@@ -91,7 +103,10 @@ mod tests {
         for (free, wanted) in [(1 << 30, Status::Pass), (100 << 20, Status::Warn), (1 << 20, Status::Fail)] {
             assert_eq!(status(RoomCheck::State, with(free)), wanted, "{free}");
         }
-        assert_eq!(status(RoomCheck::Log, Room { inodes: 10, inodes_free: 0, ..with(1 << 34) }), Status::Fail);
+        assert_eq!(
+            status(RoomCheck::Log, Room { inodes: 10, inodes_free: 0, ..with(1 << 34) }),
+            Status::Fail
+        );
         assert_eq!(status(RoomCheck::Log, Room { read_only: true, ..with(1 << 34) }), Status::Fail);
     }
 
@@ -99,7 +114,8 @@ mod tests {
     fn a_healthy_node_passes() {
         let findings = examine(&sample::survey());
         assert!(findings.iter().all(|finding| finding.status == Status::Pass), "{findings:?}");
-        let unknown = NamedRoom { check: RoomCheck::Run, path: "/run".into(), room: Fact::Unknown("no".to_owned()) };
+        let unknown =
+            NamedRoom { check: RoomCheck::Run, path: "/run".into(), room: Fact::Unknown("no".to_owned()) };
         assert_eq!(super::room(&unknown).status, Status::Warn);
     }
 }

@@ -16,7 +16,12 @@ pub(super) fn unit(survey: &UnitSurvey, name: &str, unit: &Unit) -> Finding {
     let mut finding = match (state, links.first()) {
         ("enabled" | "enabled-runtime", _) => Finding::fail(check, format!("{name} is {state}"), why)
             .remedy(remedy::words(&["systemctl", "disable", name])),
-        (_, None) => return Finding::pass(check, format!("{name} is {}", if state.is_empty() { "disabled" } else { state })),
+        (_, None) => {
+            return Finding::pass(
+                check,
+                format!("{name} is {}", if state.is_empty() { "disabled" } else { state }),
+            );
+        }
         (_, Some(link)) => Finding::fail(check, format!("{} starts {}", link.link.display(), link.name), why),
     };
     // An alias' link is left by `systemctl disable` of another name, and it can't know those of rcN.d.
@@ -44,7 +49,11 @@ pub(super) fn servers(survey: &Survey, unit: Option<&Unit>) -> Option<Finding> {
     for link in links {
         finding = finding.remedy(remedy::words(&["rm", "-f", &link.link.to_string_lossy()]));
     }
-    Some(finding.remedy("systemctl daemon-reload").advice("stop what runs already: systemctl stop, when it is not the active node's"))
+    Some(
+        finding
+            .remedy("systemctl daemon-reload")
+            .advice("stop what runs already: systemctl stop, when it is not the active node's"),
+    )
 }
 
 #[cfg(test)]
@@ -59,7 +68,10 @@ mod tests {
     }
 
     fn link(name: &str) -> BootLink {
-        BootLink { link: format!("/etc/systemd/system/multi-user.target.wants/{name}").into(), name: name.to_owned() }
+        BootLink {
+            link: format!("/etc/systemd/system/multi-user.target.wants/{name}").into(),
+            name: name.to_owned(),
+        }
     }
 
     #[test]

@@ -42,8 +42,9 @@ fn start_time(survey: &Survey, config: &Config, name: &str, unit: &Unit) -> Opti
     if limit == Duration::MAX {
         return Some(Finding::pass(check, "no limit"));
     }
-    let recovery = redo_bytes(&survey.mysqld)
-        .map_or(Duration::ZERO, |(_, each, files)| Duration::from_secs(each.saturating_mul(files) / REPLAY_RATE));
+    let recovery = redo_bytes(&survey.mysqld).map_or(Duration::ZERO, |(_, each, files)| {
+        Duration::from_secs(each.saturating_mul(files) / REPLAY_RATE)
+    });
     let needed = recovery.max(config.limits.start_mysqld);
     // Others than MariaDB don't ask for more time.
     let extends = unit.get("Type") == "notify"
@@ -56,7 +57,10 @@ fn start_time(survey: &Survey, config: &Config, name: &str, unit: &Unit) -> Opti
     }
     let finding = Finding::fail(
         check,
-        format!("systemd ends a start of {name} after {text}, and crash recovery may take {} s", needed.as_secs()),
+        format!(
+            "systemd ends a start of {name} after {text}, and crash recovery may take {} s",
+            needed.as_secs()
+        ),
         "it kills the server in the middle of its crash recovery, which begins anew at the next start and is killed again",
     );
     Some(drop_in(finding, name, "start-time", &["[Service]", "TimeoutStartSec=infinity"]))
@@ -73,7 +77,10 @@ fn stop_time(config: &Config, name: &str, unit: &Unit) -> Option<Finding> {
     let end = if unit.get("SendSIGKILL") == "no" { "gives up on" } else { "kills" };
     let finding = Finding::warn(
         check,
-        format!("systemd {end} a shutdown of {name} after {text}; limits.stop_mysqld is {} s", wanted.as_secs()),
+        format!(
+            "systemd {end} a shutdown of {name} after {text}; limits.stop_mysqld is {} s",
+            wanted.as_secs()
+        ),
         "a server that is killed in its shutdown needs a crash recovery on the other node, which takes longer",
     );
     let line = format!("TimeoutStopSec={}", wanted.as_secs().max(1));

@@ -37,7 +37,10 @@ fn visible(config: &Config, name: &str, unit: &Unit) -> Finding {
     const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
     for (what, path) in places(config) {
         let shown = path.display();
-        if unit.get("ProtectHome") != "no" && !unit.get("ProtectHome").is_empty() && is_under_any(path, &HOMES) {
+        if unit.get("ProtectHome") != "no"
+            && !unit.get("ProtectHome").is_empty()
+            && is_under_any(path, &HOMES)
+        {
             let seen = format!("{what}, {shown}, is hidden by ProtectHome={}", unit.get("ProtectHome"));
             return drop_in(Finding::fail(check, seen, why), name, "ProtectHome=no");
         }
@@ -90,7 +93,11 @@ fn writable(config: &Config, name: &str, unit: &Unit) -> Finding {
         );
         let directories: Vec<String> = closed
             .iter()
-            .map(|(what, path)| if *what == "the data directory" { path } else { path.parent().unwrap_or(path) })
+            .map(
+                |(what, path)| {
+                    if *what == "the data directory" { path } else { path.parent().unwrap_or(path) }
+                },
+            )
             .map(|directory| directory.display().to_string())
             .collect();
         let line = format!("ReadWritePaths={}", directories.join(" "));
@@ -122,7 +129,10 @@ mod tests {
     #[test]
     fn hidden_data_fails() {
         assert_eq!(status_with(&[("ProtectHome", "yes")], "unit-sees-data"), Some(Status::Pass));
-        assert_eq!(status_with(&[("InaccessiblePaths", "/srv -/var/lib")], "unit-sees-data"), Some(Status::Fail));
+        assert_eq!(
+            status_with(&[("InaccessiblePaths", "/srv -/var/lib")], "unit-sees-data"),
+            Some(Status::Fail)
+        );
         assert_eq!(status_with(&[("RootDirectory", "/srv/root")], "unit-sees-data"), Some(Status::Warn));
     }
 
@@ -132,12 +142,20 @@ mod tests {
         assert_eq!(status_with(&[("ProtectSystem", "full")], "unit-writes-data"), Some(Status::Pass));
         assert_eq!(status_with(&[strict], "unit-writes-data"), Some(Status::Fail));
         assert_eq!(
-            status_with(&[strict, ("ReadWritePaths", "/var/lib/mysql /var/log/mysql /run")], "unit-writes-data"),
+            status_with(
+                &[strict, ("ReadWritePaths", "/var/lib/mysql /var/log/mysql /run")],
+                "unit-writes-data"
+            ),
             Some(Status::Pass)
         );
         assert_eq!(
             status_with(
-                &[strict, ("ReadWritePaths", "/var/lib/mysql"), ("RuntimeDirectory", "mysqld"), ("LogsDirectory", "mysql")],
+                &[
+                    strict,
+                    ("ReadWritePaths", "/var/lib/mysql"),
+                    ("RuntimeDirectory", "mysqld"),
+                    ("LogsDirectory", "mysql")
+                ],
                 "unit-writes-data"
             ),
             Some(Status::Pass)
