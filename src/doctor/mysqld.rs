@@ -29,6 +29,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let mysqld = &survey.mysqld;
     let mut findings = running::examine(mysqld, config);
     findings.extend(running::unknown_server(mysqld));
+    findings.extend(running::elsewhere(&survey.observation, config));
     findings.extend(places::examine(mysqld, config));
     findings.extend(files::examine(mysqld, config));
     findings.extend(durability::examine(mysqld, config));

@@ -123,6 +123,7 @@ fn mysqld() -> MysqldSurvey {
         include_directory: Some("/etc/mysql/mariadb.conf.d".into()),
         persisted: [].into(),
         running: None,
+        runs_in_unit: true,
         user: Fact::Known(Some(Account { name: "mysql".to_owned(), uid: 100, gid: 101 })),
         paths: ["/var/log/mysql", "/run/mysqld", "/tmp"]
             .map(|path| SeenPath { uid: 100, gid: 101, ..directory(path) })

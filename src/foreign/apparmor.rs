@@ -63,7 +63,8 @@ fn glob(pattern: &[u8], path: &[u8]) -> bool {
     // Where to go on when the rest does not fit: the pattern after the last star, and the path that it swallowed so far.
     // Two of them, because a `*` inside a `**` must not give up what the `**` could still swallow.
     let (mut p, mut s) = (0, 0);
-    let (mut single, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut single: Option<(usize, usize)> = None;
+    let mut double: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p..p + 2) == Some(b"**") {
             p += 2;

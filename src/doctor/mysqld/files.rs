@@ -96,7 +96,7 @@ fn error_log(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
         .as_deref()
         .is_some_and(|now| !same_file(survey, Path::new(&wanted), &config.mysqld.datadir.join(now)))
     {
-        change.restart(config);
+        change.restart(survey, config);
     }
     Some(change.remedy(finding))
 }

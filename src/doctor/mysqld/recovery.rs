@@ -57,7 +57,7 @@ fn redo_size(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     if survey.running.is_some() && resizes_while_running(survey) {
         change.set_global(survey, name, &(wanted << 20).to_string());
     } else if survey.running.is_some() {
-        change.restart(config);
+        change.restart(survey, config);
     }
     let finding = change.remedy(finding);
     if finding.advice.is_some() {

@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::doctor::survey::{Flavour, MysqldSurvey};
 use crate::doctor::{Finding, remedy};
 use crate::foreign::option_file::{boolean, size};
-use crate::observation::Fact;
+use crate::observation::{Fact, Observation};
+use crate::plan::MysqldControl;
 
 pub(super) fn examine(survey: &MysqldSurvey, config: &Config) -> Vec<Finding> {
     [
@@ -236,6 +237,36 @@ fn config_user(survey: &MysqldSurvey) -> String {
         .map_or_else(|| "mysql".to_owned(), |found| found.text().to_owned())
 }
 
+/// A server on the directory below the mount point, or on another file system.
+pub(super) fn elsewhere(observation: &Observation, config: &Config) -> Option<Finding> {
+    let check = "mysqld-elsewhere";
+    let servers = match &observation.mysqld {
+        Fact::Known(mysqld) => &mysqld.processes,
+        Fact::Unknown(cause) => return Some(Finding::unknown(check, cause)),
+    };
+    let Some(server) = servers.iter().find(|server| !server.on_our_device) else {
+        return Some(Finding::pass(check, "no server runs on other data under this path"));
+    };
+    Some(
+        Finding::fail(
+            check,
+            format!(
+                "{} (process {}) runs on {}, which is not on {}",
+                server.name,
+                server.pid,
+                server.directory.display(),
+                config.mount.device.display()
+            ),
+            "it serves other data under the same name, and a takeover refuses to start a second server beside it",
+        )
+        .remedy(match &config.mysqld.control {
+            MysqldControl::Unit(unit) => remedy::words(&["systemctl", "stop", unit]),
+            MysqldControl::Command(_) => remedy::words(&["kill", "-TERM", &server.pid.to_string()]),
+        })
+        .advice("make sure first that nobody needs what it serves"),
+    )
+}
+
 /// The checks of the last variables need to know which server it is.
 pub(super) fn unknown_server(survey: &MysqldSurvey) -> Option<Finding> {
     match survey.running.as_ref()? {
@@ -275,6 +306,26 @@ mod tests {
     fn a_healthy_standby_passes() {
         let findings = examine(&sample::survey().mysqld, &sample::config());
         assert!(findings.iter().all(|finding| finding.status == Status::Pass), "{findings:?}");
+    }
+
+    #[test]
+    fn a_server_on_other_data_is_found() {
+        use crate::observation::{Mysqld, MysqldAnswer, MysqldProcess};
+
+        let mut observation = sample::survey().observation;
+        let status = |observation: &Observation| {
+            elsewhere(observation, &sample::config()).map(|finding| finding.status)
+        };
+        for (on_our_device, wanted) in [(true, Status::Pass), (false, Status::Fail)] {
+            let server = MysqldProcess {
+                pid: 7,
+                name: "mariadbd".to_owned(),
+                directory: "/var/lib/mysql".into(),
+                on_our_device,
+            };
+            observation.mysqld = Fact::Known(Mysqld { processes: vec![server], answer: MysqldAnswer::Ready });
+            assert_eq!(status(&observation), Some(wanted));
+        }
     }
 
     #[test]

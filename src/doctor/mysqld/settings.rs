@@ -185,7 +185,7 @@ impl Change {
     fn apply(&mut self, survey: &MysqldSurvey, config: &Config, rule: &Rule<'_>) {
         match rule.applies {
             Applies::Now => self.set_global(survey, rule.name, rule.wanted),
-            Applies::AtStart => self.restart(config),
+            Applies::AtStart => self.restart(survey, config),
         }
     }
 
@@ -197,22 +197,18 @@ impl Change {
     }
 
     /// Lets the running server read its files again.
-    pub(super) fn restart(&mut self, config: &Config) {
-        match &config.mysqld.control {
-            MysqldControl::Unit(unit) => {
+    pub(super) fn restart(&mut self, survey: &MysqldSurvey, config: &Config) {
+        let how = match &config.mysqld.control {
+            MysqldControl::Unit(unit) if survey.runs_in_unit => {
                 self.commands.push(remedy::words(&["systemctl", "restart", unit]));
-                self.advice.push(
-                    "the server takes it up at a restart, which cuts off every client for some seconds: choose the \
-                     moment, and tell the cluster manager first"
-                        .to_owned(),
-                );
+                "and tell the cluster manager first"
             }
-            MysqldControl::Command(_) => self.advice.push(
-                "the server takes it up at a restart, which cuts off every client for some seconds: choose the moment, \
-                 then standin release and standin takeover"
-                    .to_owned(),
-            ),
-        }
+            // A unit that did not start it would start a second one.
+            _ => "then standin release and standin takeover, or a switch to the other node",
+        };
+        self.advice.push(format!(
+            "the server takes it up at a restart, which cuts off every client for some seconds: choose the moment, {how}"
+        ));
     }
 
     /// Adds what was gathered to a finding.
@@ -323,5 +319,7 @@ mod tests {
         let finding = judge(&survey, &sample::config(), &rule, grade).unwrap();
         assert_eq!(finding.remedy, ["systemctl restart mariadb.service"]);
         assert!(finding.advice.unwrap().contains("cuts off every client"));
+        survey.runs_in_unit = false;
+        assert!(judge(&survey, &sample::config(), &rule, grade).unwrap().remedy.is_empty());
     }
 }

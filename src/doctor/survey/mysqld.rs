@@ -26,6 +26,8 @@ pub struct MysqldSurvey {
     pub persisted: BTreeMap<String, String>,
     /// The running server; none when none runs here.
     pub running: Option<Fact<Running>>,
+    /// Whether it was started by the configured unit, which can then restart it.
+    pub runs_in_unit: bool,
     /// The user that it runs as: its name, user id and group id; `None` when there is no such user.
     pub user: Fact<Option<Account>>,
     /// Every path that the settings name.

@@ -62,6 +62,12 @@ pub(super) fn look(config: &Config, unit: &UnitSurvey) -> MysqldSurvey {
             include_directory: reader.included.into_inner(),
             persisted,
             running,
+            runs_in_unit: match &config.mysqld.control {
+                MysqldControl::Unit(name) => {
+                    unit.unit(name).is_some_and(crate::doctor::survey::Unit::is_active)
+                }
+                MysqldControl::Command(_) => false,
+            },
             user,
             paths: seen,
             port_listeners: listeners(config.mysqld.port),
