@@ -1,6 +1,7 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
 pub mod address;
+mod clock;
 pub mod command;
 pub mod credentials;
 pub mod discover;

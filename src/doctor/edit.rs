@@ -1,8 +1,8 @@
 //! Commands that edit a line of a file in place. They keep the number of lines, so that several of them, printed by one
 //! run of the doctor, may be typed one after another.
 
+use super::remedy;
 use crate::foreign::Place;
-use crate::plan::shell_words;
 
 /// Replaces `old`, which stands on that line, by `new`.
 pub(super) fn replace(place: &Place, old: &str, new: &str) -> String {
@@ -26,7 +26,7 @@ pub(super) fn comment_out(place: &Place, last: usize) -> String {
 }
 
 fn sed(place: &Place, script: &str) -> String {
-    shell_words(&["sed".to_owned(), "-i".to_owned(), script.to_owned(), place.file.display().to_string()])
+    remedy::sed(&place.file, script)
 }
 
 /// As a basic regular expression that matches itself.
