@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{doctor, history, init, operate, status};
+use super::{audit, doctor, history, init, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -90,6 +90,8 @@ enum Command {
     Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
     Doctor(doctor::Arguments),
+    /// Show which storage engines hold the data, and whether a takeover would be refused for it
+    Audit(audit::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
         /// Print JSON
@@ -179,6 +181,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Done);
         }
         Command::Init(arguments) => return init::run(arguments),
+        Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
         _ => {}
     }
     let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
@@ -213,7 +216,8 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
-        Command::Init(_)
+        Command::Audit(_)
+        | Command::Init(_)
         | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker

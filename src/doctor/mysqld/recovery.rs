@@ -90,10 +90,11 @@ fn audit_engines(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     };
     let why = "MyISAM has no crash recovery: after a power cut its tables need a slow repair and may have lost rows";
     let next = "convert the tables: standin audit names them with the statements to type";
-    Some(match verdict(totals, config.refuse_myisam_above_percent) {
-        Verdict::Allow { warning: None } => Finding::pass(check, "no table would hold a takeover up"),
-        Verdict::Allow { warning: Some(warning) } => Finding::warn(check, warning, why).advice(next),
-        Verdict::Refuse { reason } => Finding::fail(check, reason, why).advice(next),
+    let Verdict { refused, warning, sentence } = verdict(totals, config.refuse_myisam_above_percent);
+    Some(match warning {
+        _ if refused => Finding::fail(check, sentence, why).advice(next),
+        Some(warning) => Finding::warn(check, warning, why).advice(next),
+        None => Finding::pass(check, sentence),
     })
 }
 

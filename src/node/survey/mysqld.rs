@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::paths::{self, Question};
 use super::program;
+use crate::audit::offline::{Settings, TOP};
 use crate::config::Config;
 use crate::doctor::mysqld::path_settings;
 use crate::doctor::survey::paths::SeenPath;
@@ -141,7 +142,8 @@ fn ask_server(config: &Config) -> Told {
 /// The same scan as a takeover's, within the limit that a takeover gives it.
 fn engines(config: &Config) -> Option<Fact<crate::audit::EngineTotals>> {
     is_mounted(config).then(|| {
-        let request = worker::Request::Audit { datadir: config.mysqld.datadir.clone() };
+        let settings = Settings { datadir: config.mysqld.datadir.clone(), top: TOP, tolerate_damage: true };
+        let request = worker::Request::Audit { settings };
         let totals = worker::call(&request, Instant::now() + config.limits.audit_engines);
         totals.map_err(|failure| failure.seen).into()
     })
