@@ -34,12 +34,12 @@ lab:
 bench: lab
 	target/release/lab compare --rounds 5
 
-fuzz:
-	tests/fuzz $(SECONDS_EACH)
-
 bench-audit:
 	$(CARGO) build --locked --release --bin standin
 	tests/bench/audit
+
+fuzz:
+	tests/fuzz $(SECONDS_EACH)
 
 lab-test: lab
 	tests/lab/run-tests

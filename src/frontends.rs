@@ -3,6 +3,7 @@
 mod audit;
 pub mod cli;
 mod doctor;
+mod fence_peer;
 mod history;
 mod init;
 mod lock;

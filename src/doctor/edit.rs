@@ -1,12 +1,22 @@
 //! Commands that edit a line of a file in place. They keep the number of lines, so that several of them, printed by one
 //! run of the doctor, may be typed one after another.
 
+use super::remedy;
 use crate::foreign::Place;
-use crate::plan::shell_words;
 
 /// Replaces `old`, which stands on that line, by `new`.
 pub(super) fn replace(place: &Place, old: &str, new: &str) -> String {
     sed(place, &format!("{}s|{}|{}|", place.line, pattern(old), replacement(new)))
+}
+
+/// Replaces everything on that line.
+pub(super) fn whole_line(place: &Place, new: &str) -> String {
+    sed(place, &format!("{}s|.*|{}|", place.line, replacement(new)))
+}
+
+/// Puts a line of its own behind that one. What stands below moves: only for files of which one line is edited.
+pub(super) fn line_after(place: &Place, new: &str) -> String {
+    sed(place, &format!("{}s|$|\\n{}|", place.line, replacement(new)))
 }
 
 /// Makes comments of the lines from `place` to `last`.
@@ -16,7 +26,7 @@ pub(super) fn comment_out(place: &Place, last: usize) -> String {
 }
 
 fn sed(place: &Place, script: &str) -> String {
-    shell_words(&["sed".to_owned(), "-i".to_owned(), script.to_owned(), place.file.display().to_string()])
+    remedy::sed(&place.file, script)
 }
 
 /// As a basic regular expression that matches itself.

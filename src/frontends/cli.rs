@@ -28,6 +28,17 @@ Files:
 
 RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
 
+const HANDLER: &str = "\
+For the handlers section of DRBD's configuration, which names the resource in DRBD_RESOURCE.
+The answer is in the kernel's log and in the journal, with its reason.
+
+Exit codes:
+  1  not known: I/O stays frozen, a promotion is refused; an error of any kind is this, too
+  4  the peer's disk is Outdated: I/O goes on
+  5  the peer is dead by all evidence: I/O goes on if the local disk is UpToDate
+  6  the peer is active: this node must not write
+  7  the fence command (or the takeover that runs) confirmed that the peer is off: I/O goes on";
+
 /// Failover of a two-node InnoDB cluster on DRBD: the surviving node steps into the failed one's place.
 #[derive(Debug, Parser)]
 #[command(name = "standin", version, after_help = EXIT_CODES)]
@@ -99,6 +110,11 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
+    #[command(after_help = HANDLER)]
+    FencePeer,
+    /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
+    UnfencePeer,
     /// Print a completion script
     Completions {
         /// For which shell
@@ -129,6 +145,17 @@ impl Overrides {
             peer_confirmed_inactive: self.peer_confirmed_inactive,
             ..Request::default()
         }
+    }
+}
+
+/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
+/// 3 and 4 would tell DRBD that it may go on.
+pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+    let selector = cli.config.as_deref();
+    match cli.command {
+        Command::FencePeer => Some(super::fence_peer::fence(selector)),
+        Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        _ => None,
     }
 }
 
@@ -193,7 +220,9 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Init(_)
         | Command::Completions { .. }
         | Command::Man
-        | Command::InternalWorker => Ok(Outcome::Done),
+        | Command::InternalWorker
+        | Command::FencePeer
+        | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }
 

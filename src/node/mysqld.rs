@@ -16,6 +16,7 @@ mod follow;
 mod handshake;
 mod start;
 mod stop;
+pub mod variables;
 mod verify;
 mod watch;
 

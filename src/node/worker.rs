@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::{self, Piped, poll_timeout};
+use super::survey::paths::{self, Question};
 use crate::audit::offline::{self, Settings};
 use crate::failure::Failure;
 
@@ -58,6 +59,11 @@ pub enum Request {
         #[serde(flatten)]
         settings: Settings,
     },
+    /// A look at paths. The answer is what was seen.
+    Look {
+        /// What to look at.
+        question: Question,
+    },
     /// Gratuitous ARP, repeated after standin has ended. The answer, null, comes before the first is sent; no further
     /// request is taken.
     Announce {
@@ -78,6 +84,7 @@ impl Request {
             Request::Mount { .. } => "mount",
             Request::Unmount { .. } => "unmount",
             Request::Audit { .. } => "audit",
+            Request::Look { .. } => "look",
             Request::Announce { .. } => "announce",
         }
     }
@@ -330,6 +337,9 @@ fn handle(request: Request) -> Answer {
             Ok(error_number(nix::mount::umount2(&directory, MntFlags::UMOUNT_NOFOLLOW)))
         }
         Request::Audit { settings } => audit(&settings),
+        Request::Look { question } => {
+            serde_json::to_value(paths::look(&question)).map_err(|error| broken(&error.to_string()))
+        }
         Request::Announce { .. } => Ok(Value::Null),
     }
 }

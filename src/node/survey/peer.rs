@@ -196,8 +196,9 @@ fn command_of(config: &Config) -> Result<Vec<String>, String> {
                     .and_then(|name| name.to_str())
                     .is_some_and(|name| SERVERS.contains(&name))
             };
-            // A shell may stand around it.
-            let command: Vec<String> = command.into_iter().skip_while(|word| !is_server(word)).collect();
+            // A shell may stand around it, with the whole command as one word.
+            let words = command.iter().flat_map(|word| word.split_whitespace()).map(str::to_owned);
+            let command: Vec<String> = words.skip_while(|word| !is_server(word)).collect();
             if command.is_empty() { Err(format!("{unit} names no mysqld or mariadbd")) } else { Ok(command) }
         }
     }
