@@ -1,0 +1,110 @@
+//! `standin audit --json`, as whoever reads it from outside sees it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::server::Server;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) method: String,
+    pub(crate) server: Option<String>,
+    engines: Vec<EngineLine>,
+    pub(crate) innodb_shared_bytes: u64,
+    pub(crate) leftovers: Leftovers,
+    pub(crate) offenders: Vec<Offender>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct EngineLine {
+    engine: String,
+    system: bool,
+    crash_safe: bool,
+    tables: u64,
+    empty_tables: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) tables: u64,
+    pub(crate) empty_tables: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Leftovers {
+    pub(crate) tables: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Offender {
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) engine: String,
+    pub(crate) bytes: u64,
+    pub(crate) convert: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) refused: bool,
+    pub(crate) warning: Option<String>,
+    pub(crate) sentence: String,
+}
+
+impl Report {
+    /// The users' tables, by engine and whether that is crash-safe.
+    pub(crate) fn users(&self) -> BTreeMap<(String, bool), Totals> {
+        let mut users = BTreeMap::<_, Totals>::new();
+        for line in self.engines.iter().filter(|line| !line.system && line.tables > 0) {
+            let totals = users.entry((line.engine.clone(), line.crash_safe)).or_default();
+            totals.tables += line.tables;
+            totals.empty_tables += line.empty_tables;
+            totals.bytes += line.bytes;
+        }
+        users
+    }
+}
+
+/// Without a server.
+pub(crate) fn offline(server: &Server) -> Report {
+    let datadir = server.datadir();
+    let report = audit(server, &["--datadir", path(&datadir)]);
+    assert_eq!((&*report.method, report.engines.is_empty()), ("offline", false));
+    report
+}
+
+/// From the server, over TCP and with an account that may only look.
+pub(crate) fn online(server: &Server) -> Report {
+    let port = server.port().to_string();
+    let credentials = server.write("credentials.cnf", "[client]\nuser=auditor\npassword='se cret'\n");
+    let arguments = ["--host", "127.0.0.1", "--port", &port, "--credentials", path(&credentials)];
+    let report = audit(server, &arguments);
+    assert_eq!((&*report.method, report.server.is_some()), ("online", true));
+    report
+}
+
+fn audit(server: &Server, arguments: &[&str]) -> Report {
+    let output = Command::new(env!("CARGO_BIN_EXE_standin"))
+        .env("STANDIN_CONFIG_DIR", server.outside())
+        .args(["audit", "--json", "--top", "20000"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let report: Report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let code = if report.verdict.refused { 3 } else { 0 };
+    assert_eq!(output.status.code(), Some(code), "{:?}", report.verdict);
+    report
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
