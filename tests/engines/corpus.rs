@@ -1,8 +1,7 @@
 //! Ten thousand tables in all of a server's engines, and what is known of each because it was made here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-
-use mysql::prelude::Queryable;
 
 use crate::names::{ODD_SCHEMA, odd, quoted};
 use crate::server::{LINKED, Product, Server};
@@ -46,9 +45,13 @@ impl Table {
         format!("{}.{}", quoted(self.schema), quoted(&self.name))
     }
 
-    /// Whether it holds rows that a crash may damage.
-    pub(crate) fn is_offender(&self) -> bool {
-        !self.crash_safe && self.home != Home::Nowhere && self.engine != "MERGE"
+    /// Whether it may hold rows that a crash may damage.
+    pub(crate) fn is_fragile(&self) -> bool {
+        !self.crash_safe && self.home != Home::Nowhere
+    }
+
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (self.schema, &self.name)
     }
 }
 
@@ -146,8 +149,8 @@ const BOTH: &[Kind] = &[
     },
     Kind {
         name: "blackhole",
-        engine: "BLACKHOLE",
-        crash_safe: false,
+        engine: "other",
+        crash_safe: true,
         home: Home::Nowhere,
         tables: 20,
         definition: "(id INT NOT NULL, a VARCHAR(200) NOT NULL) ENGINE=BLACKHOLE",
@@ -275,6 +278,19 @@ impl Corpus {
         // Sizes and states that are only in memory go to the files.
         server.run(["FLUSH TABLES"]);
         Self { tables }
+    }
+
+    /// By the audit's name of the engine, and whether it is crash-safe.
+    pub(crate) fn by_engine(&self) -> BTreeMap<(String, bool), Vec<&Table>> {
+        let mut engines = BTreeMap::<_, Vec<_>>::new();
+        for table in &self.tables {
+            engines.entry((table.engine.to_owned(), table.crash_safe)).or_default().push(table);
+        }
+        engines
+    }
+
+    pub(crate) fn schemas(&self) -> BTreeSet<&str> {
+        self.tables.iter().map(|table| table.schema).collect()
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use crate::server::Server;
 
+const CREDENTIALS: &str = "[client]\nuser=auditor\npassword='se cret'\n";
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Report {
     pub(crate) method: String,
@@ -59,6 +61,12 @@ pub(crate) struct Verdict {
     pub(crate) sentence: String,
 }
 
+impl Offender {
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (&self.schema, &self.table)
+    }
+}
+
 impl Report {
     /// The users' tables, by engine and whether that is crash-safe.
     pub(crate) fn users(&self) -> BTreeMap<(String, bool), Totals> {
@@ -84,16 +92,36 @@ pub(crate) fn offline(server: &Server) -> Report {
 /// From the server, over TCP and with an account that may only look.
 pub(crate) fn online(server: &Server) -> Report {
     let port = server.port().to_string();
-    let credentials = server.write("credentials.cnf", "[client]\nuser=auditor\npassword='se cret'\n");
+    let credentials = server.write("credentials.cnf", CREDENTIALS);
     let arguments = ["--host", "127.0.0.1", "--port", &port, "--credentials", path(&credentials)];
     let report = audit(server, &arguments);
     assert_eq!((&*report.method, report.server.is_some()), ("online", true));
     report
 }
 
+/// With a configuration, whose limit is `percent`: over the socket, or without a server.
+pub(crate) fn configured(server: &Server, percent: u8, online: bool) -> Report {
+    let credentials = server.write("credentials.cnf", CREDENTIALS);
+    let text = format!(
+        "nodes:\n  a: {{address: 10.77.0.1, replication_address: 10.77.1.1}}\n  \
+         b: {{address: 10.77.0.2, replication_address: 10.77.1.2}}\n\
+         vip: {{address: 10.77.0.100/24, interface: lo}}\ndrbd: {{resource: r0}}\n\
+         mount: {{device: /dev/drbd0, directory: {0}, type: ext4}}\n\
+         mysqld:\n  unit: mariadb.service\n  datadir: {0}\n  socket: {1}\n  credentials: {2}\n\
+         audit: {{refuse_myisam_above_percent: {percent}}}\n",
+        server.datadir().display(),
+        server.socket().display(),
+        credentials.display(),
+    );
+    let config = server.write("cluster.yaml", &text);
+    let datadir = server.datadir();
+    let way = if online { vec!["--online"] } else { vec!["--datadir", path(&datadir)] };
+    audit(server, &[&["--config", path(&config)], &*way].concat())
+}
+
 fn audit(server: &Server, arguments: &[&str]) -> Report {
     let output = Command::new(env!("CARGO_BIN_EXE_standin"))
-        .env("STANDIN_CONFIG_DIR", server.outside())
+        .env("STANDIN_HOST", "a")
         .args(["audit", "--json", "--top", "20000"])
         .args(arguments)
         .output()
