@@ -1,5 +1,6 @@
 //! How people and programs call standin.
 
+mod audit;
 pub mod cli;
 mod history;
 mod lock;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{history, operate, status};
+use super::{audit, history, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -75,6 +75,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show which storage engines hold the data, and whether a takeover would be refused for it
+    Audit(audit::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
         /// Print JSON
@@ -147,6 +149,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             crate::node::worker::serve()?;
             return Ok(Outcome::Done);
         }
+        Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
         _ => {}
     }
     let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
@@ -180,7 +183,9 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
-        Command::Completions { .. } | Command::Man | Command::InternalWorker => Ok(Outcome::Done),
+        Command::Audit(_) | Command::Completions { .. } | Command::Man | Command::InternalWorker => {
+            Ok(Outcome::Done)
+        }
     }
 }
 

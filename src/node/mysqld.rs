@@ -10,6 +10,7 @@
 
 mod activity;
 mod datadir;
+pub mod engines;
 pub mod error_log;
 mod follow;
 mod handshake;

@@ -8,6 +8,7 @@ use super::address::{self, Target};
 use super::worker;
 use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker};
 use crate::audit::EngineTotals;
+use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{Verdict, verdict};
 use crate::config::{ClusterManager, Config};
 use crate::failure::Failure;
@@ -118,21 +119,22 @@ impl RealNode {
         accept_myisam: bool,
         attempt: &Attempt,
     ) -> Result<Applied, Failure> {
-        let request = worker::Request::Audit { datadir: datadir.to_owned() };
-        let totals: EngineTotals = worker::call(&request, attempt.deadline())?;
-        match verdict(&totals, refuse_above_percent) {
-            Verdict::Allow { warning: None } => Ok(Applied::done()),
-            Verdict::Allow { warning: Some(warning) } => Ok(Applied::done().warning(warning)),
-            Verdict::Refuse { reason } if accept_myisam => {
-                Ok(Applied::done().warning(format!("{reason}; accepted by --accept-myisam")))
-            }
-            Verdict::Refuse { reason } => Err(Failure::refused(
-                reason,
+        // A table that the power cut broke must not keep all the others from being served.
+        let settings = Settings { datadir: datadir.to_owned(), top: TOP, tolerate_damage: true };
+        let totals: EngineTotals = worker::call(&worker::Request::Audit { settings }, attempt.deadline())?;
+        let Verdict { refused, warning, sentence } = verdict(&totals, refuse_above_percent);
+        if refused && !accept_myisam {
+            return Err(Failure::refused(
+                sentence,
                 "crashed MyISAM tables need a slow repair and may lose rows, so that a takeover that starts them makes things worse",
-                "convert them to InnoDB on the active node (ALTER TABLE name ENGINE=InnoDB), or accept it: \
+                "convert them to InnoDB on the active node (standin audit prints the statements), or accept it: \
                  standin takeover --accept-myisam",
-            )),
+            ));
         }
+        let accepted = refused.then(|| format!("{sentence}; accepted by --accept-myisam"));
+        let warnings: Vec<String> = accepted.into_iter().chain(warning).collect();
+        let applied = Applied::done();
+        Ok(if warnings.is_empty() { applied } else { applied.warning(warnings.join("; ")) })
     }
 }
 
