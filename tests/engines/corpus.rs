@@ -50,8 +50,8 @@ impl Table {
         !self.crash_safe && self.home != Home::Nowhere
     }
 
-    pub(crate) fn key(&self) -> (&str, &str) {
-        (self.schema, &self.name)
+    pub(crate) fn key(&self) -> (String, String) {
+        (self.schema.to_owned(), self.name.clone())
     }
 }
 

@@ -13,6 +13,7 @@ mod report;
 mod server;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Instant;
 
 use mysql::prelude::Queryable;
@@ -59,6 +60,8 @@ fn files_and_server_agree(product: Product) {
         let (sql, files) = (configured(&server, limit, true), configured(&server, limit, false));
         assert_eq!((sql.verdict.refused, files.verdict.refused), (limit == 1, limit == 1));
     }
+    busy(&server, &over_sql);
+    told("the busy server");
     server.end(Signal::SIGTERM);
     agreement::check(&corpus, &server, &over_sql, &offline(&server), "the server was shut down");
     server.start();
@@ -70,6 +73,7 @@ fn files_and_server_agree(product: Product) {
 
     server.start();
     let report = offline(&server);
+    agreement::check(&corpus, &server, &online(&server), &report, "the server runs again after its crash");
     convert(&corpus, &server, &report);
     told("the conversion");
     server.run(["FLUSH TABLES"]);
@@ -77,7 +81,29 @@ fn files_and_server_agree(product: Product) {
         assert!(report.offenders.is_empty(), "{:?}", report.offenders);
         assert!(!report.verdict.refused && report.verdict.warning.is_none(), "{:?}", report.verdict);
     }
+    damaged(&server);
     told("all");
+}
+
+/// What clients hold locked is neither waited for nor left out.
+fn busy(server: &Server, calm: &Report) {
+    let mut locks = server.connect();
+    locks.query_drop("LOCK TABLES shop.myisam0 WRITE, shop.innodb0 WRITE, shop.csv0 WRITE").unwrap();
+    let mut transaction = server.connect();
+    transaction.query_drop("BEGIN").unwrap();
+    transaction.query_drop("UPDATE shop.filler SET a = 'open' WHERE id = 1").unwrap();
+    assert_eq!(online(server).users(), calm.users());
+}
+
+/// A table that can't be opened is told of by both ways: its size is not taken for nothing.
+fn damaged(server: &Server) {
+    server.run(["CREATE TABLE shop.`da maged` (a INT) ENGINE=MyISAM", "FLUSH TABLES"]);
+    fs::write(server.datadir().join("shop/da@0020maged.MYI"), "").unwrap();
+    for output in [report::raw_offline(server), report::raw_online(server)] {
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert!(said.contains("da maged") || said.contains("da@0020maged.MYI"), "{said}");
+        assert!(!output.status.success() || said.contains("note"), "{said}");
+    }
 }
 
 /// Runs every statement that the audit proposes, as it is printed.
@@ -97,7 +123,7 @@ fn convert(corpus: &Corpus, server: &Server, report: &Report) {
     });
     let query = "SELECT table_schema, table_name FROM information_schema.tables WHERE engine = 'InnoDB'";
     let converted: BTreeSet<(String, String)> = server.connect().query(query).unwrap().into_iter().collect();
-    let name = |offender: &Offender| (offender.schema.clone(), offender.table.clone());
-    let left: Vec<_> = report.offenders.iter().map(name).filter(|name| !converted.contains(name)).collect();
+    let left: Vec<_> =
+        report.offenders.iter().map(Offender::key).filter(|name| !converted.contains(name)).collect();
     assert!(left.is_empty(), "they are no InnoDB tables: {left:?}");
 }

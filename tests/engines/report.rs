@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ pub(crate) struct Leftovers {
     pub(crate) bytes: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Offender {
     pub(crate) schema: String,
     pub(crate) table: String,
@@ -62,8 +62,8 @@ pub(crate) struct Verdict {
 }
 
 impl Offender {
-    pub(crate) fn key(&self) -> (&str, &str) {
-        (&self.schema, &self.table)
+    pub(crate) fn key(&self) -> (String, String) {
+        (self.schema.clone(), self.table.clone())
     }
 }
 
@@ -83,20 +83,26 @@ impl Report {
 
 /// Without a server.
 pub(crate) fn offline(server: &Server) -> Report {
-    let datadir = server.datadir();
-    let report = audit(server, &["--datadir", path(&datadir)]);
+    let report = parsed(&raw_offline(server));
     assert_eq!((&*report.method, report.engines.is_empty()), ("offline", false));
     report
 }
 
 /// From the server, over TCP and with an account that may only look.
 pub(crate) fn online(server: &Server) -> Report {
-    let port = server.port().to_string();
-    let credentials = server.write("credentials.cnf", CREDENTIALS);
-    let arguments = ["--host", "127.0.0.1", "--port", &port, "--credentials", path(&credentials)];
-    let report = audit(server, &arguments);
+    let report = parsed(&raw_online(server));
     assert_eq!((&*report.method, report.server.is_some()), ("online", true));
     report
+}
+
+pub(crate) fn raw_offline(server: &Server) -> Output {
+    audit(&["--datadir", path(&server.datadir())])
+}
+
+pub(crate) fn raw_online(server: &Server) -> Output {
+    let port = server.port().to_string();
+    let credentials = server.write("credentials.cnf", CREDENTIALS);
+    audit(&["--host", "127.0.0.1", "--port", &port, "--credentials", path(&credentials)])
 }
 
 /// With a configuration, whose limit is `percent`: over the socket, or without a server.
@@ -116,16 +122,19 @@ pub(crate) fn configured(server: &Server, percent: u8, online: bool) -> Report {
     let config = server.write("cluster.yaml", &text);
     let datadir = server.datadir();
     let way = if online { vec!["--online"] } else { vec!["--datadir", path(&datadir)] };
-    audit(server, &[&["--config", path(&config)], &*way].concat())
+    parsed(&audit(&[&["--config", path(&config)], &*way].concat()))
 }
 
-fn audit(server: &Server, arguments: &[&str]) -> Report {
-    let output = Command::new(env!("CARGO_BIN_EXE_standin"))
+fn audit(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_standin"))
         .env("STANDIN_HOST", "a")
         .args(["audit", "--json", "--top", "20000"])
         .args(arguments)
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+fn parsed(output: &Output) -> Report {
     let report: Report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let code = if report.verdict.refused { 3 } else { 0 };
