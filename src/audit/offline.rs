@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use self::files::{is_full_text_part, table_of};
 use self::notes::Notes;
 use self::schema::Schema;
 use super::headers::HeaderError;

@@ -61,7 +61,7 @@ pub(super) fn classify(name: &[u8]) -> Option<(&[u8], Kind)> {
 
 /// The table of a file's stem: `t#P#p0` and `t#P#p0#SP#s1` (MySQL 8: `t#p#p0`) are partitions of `t`. The server
 /// encodes a `#` in a table's own name as `@0023`, so the marker is unambiguous.
-pub(super) fn table_of(stem: &[u8]) -> &[u8] {
+pub fn table_of(stem: &[u8]) -> &[u8] {
     let mut from = 0;
     while let Some(at) = stem[from..].iter().position(|byte| *byte == b'#') {
         let at = from + at;
@@ -79,7 +79,7 @@ pub(super) fn is_leftover(stem: &[u8]) -> bool {
 }
 
 /// A table that InnoDB keeps for itself, beside a table with a full-text index: `FTS_<16 hexadecimal digits>_…`.
-pub(super) fn is_full_text_part(stem: &[u8]) -> bool {
+pub fn is_full_text_part(stem: &[u8]) -> bool {
     stem.len() > 21
         && stem[..4].eq_ignore_ascii_case(b"FTS_")
         && stem[4..20].iter().all(u8::is_ascii_hexdigit)
