@@ -111,7 +111,7 @@ pub(crate) fn configured(server: &Server, percent: u8, online: bool) -> Report {
     let text = format!(
         "nodes:\n  a: {{address: 10.77.0.1, replication_address: 10.77.1.1}}\n  \
          b: {{address: 10.77.0.2, replication_address: 10.77.1.2}}\n\
-         vip: {{address: 10.77.0.100/24, interface: lo}}\ndrbd: {{resource: r0}}\n\
+         vip: {{address: 10.77.0.100/24, interface: vip0}}\ndrbd: {{resource: r0}}\n\
          mount: {{device: /dev/drbd0, directory: {0}, type: ext4}}\n\
          mysqld:\n  unit: mariadb.service\n  datadir: {0}\n  socket: {1}\n  credentials: {2}\n\
          audit: {{refuse_myisam_above_percent: {percent}}}\n",
