@@ -9,6 +9,9 @@ mod compact;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// What the server appends to a name that Windows reserves, such as `CON`.
+const RESERVED: &[u8] = b"@@@";
+
 /// What the server puts before a name that it can't decode.
 const UNDECODED: &str = "#mysql50#";
 
@@ -40,7 +43,7 @@ pub struct NotEncoded;
 /// A character that the server would have encoded, or a code that stands for nothing.
 pub fn parse(bytes: &[u8]) -> Result<String, NotEncoded> {
     let mut name = String::with_capacity(bytes.len());
-    let mut rest = bytes;
+    let mut rest = bytes.strip_suffix(RESERVED).filter(|name| !name.is_empty()).unwrap_or(bytes);
     while let Some((first, after)) = rest.split_first() {
         if first.is_ascii_alphanumeric() || *first == b'_' {
             name.push(char::from(*first));
@@ -72,7 +75,7 @@ fn code(after: &[u8]) -> Option<(char, usize)> {
     Some((char::from_u32(point)?, 4))
 }
 
-/// The file name of a schema or table; none for a name with characters beyond the basic plane, which no server has.
+/// The file name of a schema or table, without the `@@@` after a reserved one; none for a name with characters beyond the basic plane, which no server has.
 pub fn encode(name: &str) -> Option<String> {
     if let Some(raw) = name.strip_prefix(UNDECODED) {
         return Some(raw.to_owned());
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     /// Pairs that MariaDB 10.11 itself made.
-    const PAIRS: [(&str, &str); 8] = [
+    const PAIRS: [(&str, &str); 9] = [
         ("plain_1", "plain_1"),
         ("weird #name.ü/日本 \"x\"", "weird@0020@0023name@002e@1o@002f@65e5@672c@0020@0022x@0022"),
         ("bt`q", "bt@0060q"),
@@ -108,6 +111,7 @@ mod tests {
         ("a@b", "a@0040b"),
         ("АГωж€", "@G0@J0@7p@m0@20ac"),
         ("$", "@0024"),
+        ("CON@@@", "CON@0040@0040@0040"),
     ];
 
     #[test]
@@ -116,6 +120,12 @@ mod tests {
             assert_eq!(decode(file.as_bytes()), name);
             assert_eq!(encode(name).unwrap(), file);
         }
+    }
+
+    #[test]
+    fn reserved_names_have_a_mark() {
+        assert_eq!(decode(b"CON@@@"), "CON");
+        assert_eq!(decode(b"@@@"), "#mysql50#@@@");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod aria;
 pub mod frm;
 pub mod myisam;
+pub mod sdi;
 
 /// Why a file's header tells nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -25,9 +25,13 @@ pub struct Offender {
 }
 
 impl Offender {
-    /// The statement that makes it crash-safe.
+    /// The statement that makes it crash-safe. A row format that InnoDB does not have would be refused, so it is reset.
     pub fn convert(&self) -> String {
-        format!("ALTER TABLE {}.{} ENGINE=InnoDB;", quoted(&self.schema), quoted(&self.table))
+        format!(
+            "ALTER TABLE {}.{} ENGINE=InnoDB, ROW_FORMAT=DEFAULT;",
+            quoted(&self.schema),
+            quoted(&self.table)
+        )
     }
 
     /// Rough seconds of a repair.
@@ -94,7 +98,10 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         let odd = Offender { schema: "a b".into(), ..offender(1, "x`; DROP TABLE y; --") };
-        assert_eq!(odd.convert(), "ALTER TABLE `a b`.`x``; DROP TABLE y; --` ENGINE=InnoDB;");
+        assert_eq!(
+            odd.convert(),
+            "ALTER TABLE `a b`.`x``; DROP TABLE y; --` ENGINE=InnoDB, ROW_FORMAT=DEFAULT;"
+        );
     }
 
     #[test]

@@ -11,10 +11,9 @@ mod schema;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -71,14 +70,16 @@ pub fn scan_with(settings: &Settings, progress: Progress<'_>) -> Result<EngineTo
 
     let found = Mutex::new(Found::new(settings.top));
     let done = AtomicUsize::new(0);
+    let wants_sequences = AtomicBool::new(true);
     let total = top.schemas.len();
     top.schemas
         .par_iter()
         .try_for_each(|(name, path)| {
-            let schema = schema::scan(path, settings)?;
+            let schema = schema::scan(path, settings, &wants_sequences)?;
             // Under the lock, so that the numbers never go back.
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.add(is_system_schema(name), schema);
+            wants_sequences.store(!found.too_many_sequences, Ordering::Relaxed);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(())
         })
@@ -90,26 +91,22 @@ pub fn scan_with(settings: &Settings, progress: Progress<'_>) -> Result<EngineTo
 /// Why a scan stopped.
 #[derive(Debug)]
 enum Problem {
-    Unreadable { file: PathBuf, cause: String },
+    Unreadable { file: PathBuf, error: io::Error },
     Damaged { file: PathBuf, error: HeaderError },
 }
 
 impl Problem {
-    fn unreadable(file: &Path, errno: Errno) -> Self {
-        Self::Unreadable { file: file.to_owned(), cause: errno.desc().to_owned() }
-    }
-
-    fn unreadable_io(file: &Path, error: &io::Error) -> Self {
-        Self::Unreadable { file: file.to_owned(), cause: error.to_string() }
+    fn unreadable(file: &Path, error: io::Error) -> Self {
+        Self::Unreadable { file: file.to_owned(), error }
     }
 
     fn failure(self, datadir: &Path) -> Failure {
         let datadir = datadir.display();
         match self {
-            Self::Unreadable { file, cause } => {
+            Self::Unreadable { file, error } => {
                 let file = file.display();
                 Failure::failed(
-                    format!("the data directory {datadir} can't be read completely: {file}: {cause}"),
+                    format!("the data directory {datadir} can't be read completely: {file}: {error}"),
                     "a partial count could hide MyISAM tables",
                     format!("check that {datadir} is mounted and readable: ls -la {file}"),
                 )
@@ -141,7 +138,7 @@ struct TopLevel {
 
 impl TopLevel {
     fn list(datadir: &Path) -> Result<Self, Problem> {
-        let unreadable = |error: io::Error| Problem::unreadable_io(datadir, &error);
+        let unreadable = |error: io::Error| Problem::unreadable(datadir, error);
         let mut top = Self::default();
         for entry in fs::read_dir(datadir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -197,7 +194,7 @@ fn look(path: &Path) -> Result<Option<Metadata>, Problem> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Problem::unreadable_io(path, &error)),
+        Err(error) => Err(Problem::unreadable(path, error)),
     }
 }
 
@@ -207,7 +204,7 @@ fn has_system_tables(mysql: &Path) -> bool {
 }
 
 fn bytes_in(directory: &Path) -> Result<u64, Problem> {
-    let unreadable = |error: io::Error| Problem::unreadable_io(directory, &error);
+    let unreadable = |error: io::Error| Problem::unreadable(directory, error);
     let mut bytes = 0;
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

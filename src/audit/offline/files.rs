@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Index(Family),
     /// The path of an InnoDB file elsewhere.
     Link,
+    /// MySQL's description of a table that is not InnoDB.
+    Description,
 }
 
 /// Stem and kind of a table's file; none for a file that is no part of a table's data.
@@ -47,6 +49,7 @@ pub(super) fn classify(name: &[u8]) -> Option<(&[u8], Kind)> {
         b"frm" => Kind::Definition,
         b"ibd" => Kind::Data(Family::InnoDB),
         b"isl" => Kind::Link,
+        b"sdi" => Kind::Description,
         b"MYD" => Kind::Data(Family::MyISAM),
         b"MYI" => Kind::Index(Family::MyISAM),
         b"MAD" => Kind::Data(Family::Aria),
@@ -71,6 +74,12 @@ pub fn table_of(stem: &[u8]) -> &[u8] {
         from = at + 1;
     }
     stem
+}
+
+/// The table of a description's stem, `NAME_ID`, as far as it was not cut off.
+pub(super) fn described(stem: &[u8]) -> &[u8] {
+    let digits = stem.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    stem[..stem.len() - digits].strip_suffix(b"_").unwrap_or(stem)
 }
 
 /// What an interrupted ALTER TABLE leaves behind.
@@ -101,6 +110,13 @@ mod tests {
             assert_eq!(table_of(stem.as_bytes()), stem.as_bytes());
         }
         assert_eq!(table_of(b"#sql-1f_3#P#p0"), b"#sql-1f_3");
+    }
+
+    #[test]
+    fn descriptions_name_their_table() {
+        assert_eq!(described(b"mm_378"), b"mm");
+        assert_eq!(described(b"t_1_2"), b"t_1");
+        assert_eq!(described(b"odd"), b"odd");
     }
 
     #[test]

@@ -3,22 +3,24 @@
 //! Names alone tell what most files are. Only data files are looked up (for their size), and only these are opened: an Aria
 //! index file, for its crash safety; the definition of a table without files; what may be a sequence.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::CStr;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::dir::{Dir, Type};
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
+use rustix::io::Errno;
 
 use super::files::{self, Family, Kind};
 use super::{Problem, Settings};
-use crate::audit::headers::{HeaderError, aria, frm, myisam};
+use crate::audit::headers::{HeaderError, aria, frm, myisam, sdi};
 use crate::audit::offenders::{Largest, Offender};
 use crate::audit::{Engine, Totals, filename};
 
@@ -26,8 +28,14 @@ use crate::audit::{Engine, Totals, filename};
 const SEQUENCE_DATA: u64 = 58;
 /// An InnoDB file with more bytes is no sequence, which never has a second row.
 const SEQUENCE_FILE: u64 = 128 * 1024;
+/// For the entries of a directory, in bytes: most schemas fit into it.
+const LISTING: usize = 64 * 1024;
+/// Room for the tables of most schemas.
+const TABLES: usize = 448;
+/// Enough of an Aria index file for the header of all but tables with very many keys, in bytes.
+const ARIA_HEADER: usize = 2048;
 /// No definition up to the engine's name is longer, in bytes.
-const DEFINITION_LIMIT: u64 = 1024 * 1024;
+const DEFINITION_LIMIT: usize = 1024 * 1024;
 
 /// What one schema's directory holds.
 #[derive(Debug, Default)]
@@ -88,19 +96,24 @@ struct Directory<'a> {
     path: &'a Path,
     fd: OwnedFd,
     settings: &'a Settings,
+    wants_sequences: &'a AtomicBool,
     schema: Schema,
 }
 
-/// Adds up a schema's directory.
-pub(super) fn scan(path: &Path, settings: &Settings) -> Result<Schema, Problem> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let fd = match open(path, flags, Mode::empty()) {
+/// Adds up a schema's directory. What may be a sequence is left out while nobody wants to know.
+pub(super) fn scan(
+    path: &Path,
+    settings: &Settings,
+    wants_sequences: &AtomicBool,
+) -> Result<Schema, Problem> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match openat(CWD, path, flags, Mode::empty()) {
         Ok(fd) => fd,
         // Dropped while we looked.
-        Err(Errno::ENOENT) => return Ok(Schema::default()),
-        Err(errno) => return Err(Problem::unreadable(path, errno)),
+        Err(Errno::NOENT) => return Ok(Schema::default()),
+        Err(errno) => return Err(Problem::unreadable(path, errno.into())),
     };
-    let mut directory = Directory { path, fd, settings, schema: Schema::default() };
+    let mut directory = Directory { path, fd, settings, wants_sequences, schema: Schema::default() };
     let tables = directory.list()?;
     directory.judge(tables)?;
     Ok(directory.schema)
@@ -108,23 +121,29 @@ pub(super) fn scan(path: &Path, settings: &Settings) -> Result<Schema, Problem> 
 
 impl Directory<'_> {
     fn unreadable(&self, name: &[u8], errno: Errno) -> Problem {
-        Problem::unreadable(&self.file(name), errno)
+        Problem::unreadable(&self.file(name), errno.into())
     }
 
     fn file(&self, name: &[u8]) -> PathBuf {
-        self.path.join(std::ffi::OsStr::from_bytes(name))
+        self.path.join(OsStr::from_bytes(name))
     }
 
-    fn list(&mut self) -> Result<HashMap<Box<[u8]>, Table>, Problem> {
-        let listed = self.fd.try_clone().map_err(|error| Problem::unreadable_io(self.path, &error))?;
-        let mut listing = Dir::from_fd(listed).map_err(|errno| self.unreadable(b"", errno))?;
-        let mut tables: HashMap<Box<[u8]>, Table> = HashMap::new();
-        for entry in listing.iter() {
+    fn list(&mut self) -> Result<FxHashMap<Box<[u8]>, Table>, Problem> {
+        let fd = self.fd.try_clone().map_err(|error| Problem::unreadable(self.path, error))?;
+        let mut buffer = [MaybeUninit::uninit(); LISTING];
+        let mut listing = RawDir::new(fd, &mut buffer);
+        let mut descriptions = Vec::new();
+        let mut tables = FxHashMap::with_capacity_and_hasher(TABLES, FxBuildHasher);
+        while let Some(entry) = listing.next() {
             let entry = entry.map_err(|errno| self.unreadable(b"", errno))?;
             let name = entry.file_name();
             let Some((stem, kind)) = files::classify(name.to_bytes()) else { continue };
             let kept = match kind {
                 Kind::Definition => None,
+                Kind::Description => {
+                    descriptions.push(Box::from(name.to_bytes()));
+                    continue;
+                }
                 Kind::Link => Some((Family::InnoDB, self.linked_size(name)?, true)),
                 Kind::Data(family) => match self.size(name, entry.file_type())? {
                     Some(bytes) => Some((family, bytes, true)),
@@ -136,15 +155,15 @@ impl Directory<'_> {
                 },
             };
             let table = files::table_of(stem);
-            if !tables.contains_key(table) {
-                tables.insert(table.into(), Table::default());
-            }
-            let Some(table) = tables.get_mut(table) else { continue };
+            let table = match tables.get_mut(table) {
+                Some(table) => table,
+                None => tables.entry(Box::from(table)).or_insert_with(Table::default),
+            };
             let Some((family, bytes, holds_rows)) = kept else {
                 table.defined = true;
                 continue;
             };
-            table.linked |= kind == Kind::Link || entry.file_type() == Some(Type::Symlink);
+            table.linked |= kind == Kind::Link || entry.file_type() == FileType::Symlink;
             let files = table.files(family);
             // A MERGE file is a list of names.
             if family != Family::Merge {
@@ -160,15 +179,44 @@ impl Directory<'_> {
                 self.damaged(name.to_bytes(), error)?;
             }
         }
+        self.described(descriptions, &tables)?;
         Ok(tables)
     }
 
+    /// Tables of which nothing but MySQL's description is here: those of MEMORY, BLACKHOLE and the like.
+    fn described(
+        &mut self,
+        descriptions: Vec<Box<[u8]>>,
+        tables: &FxHashMap<Box<[u8]>, Table>,
+    ) -> Result<(), Problem> {
+        let has_files = |name: &[u8]| {
+            let table = tables.get(name).or_else(|| tables.get(&*[name, b"@@@"].concat()));
+            table
+                .is_some_and(|table| table.files.as_ref().is_some_and(|files| files.family != Family::InnoDB))
+        };
+        for file in descriptions {
+            let Some((stem, _)) = files::classify(&file) else { continue };
+            if has_files(files::described(stem)) || files::is_leftover(stem) {
+                continue;
+            }
+            let Some(bytes) = self.start(&file, DEFINITION_LIMIT)? else { continue };
+            match sdi::parse(&bytes) {
+                // The file's own name holds only the beginning of a long one.
+                Ok(table) if filename::encode(&table.name).is_some_and(|name| has_files(name.as_bytes())) => {
+                }
+                Ok(table) => self.without_data(&file, Engine::by_name(&table.engine), table.engine),
+                Err(error) => self.damaged(&file, error)?,
+            }
+        }
+        Ok(())
+    }
+
     /// A file's size in bytes, through symbolic links; none when it is gone.
-    fn size(&mut self, name: &CStr, file_type: Option<Type>) -> Result<Option<u64>, Problem> {
-        match fstatat(self.fd.as_fd(), name, AtFlags::empty()) {
-            Ok(FileStat { st_size, .. }) => Ok(Some(st_size.max(0) as u64)),
-            Err(Errno::ENOENT) => {
-                if file_type == Some(Type::Symlink) {
+    fn size(&mut self, name: &CStr, file_type: FileType) -> Result<Option<u64>, Problem> {
+        match statat(&self.fd, name, AtFlags::empty()) {
+            Ok(found) => Ok(Some(found.st_size.max(0) as u64)),
+            Err(Errno::NOENT) => {
+                if file_type == FileType::Symlink {
                     let file = self.file(name.to_bytes());
                     self.schema.dangling.push(file);
                 }
@@ -180,28 +228,34 @@ impl Directory<'_> {
 
     /// The size of the file that an `.isl` file names.
     fn linked_size(&mut self, name: &CStr) -> Result<u64, Problem> {
-        let Some(text) = self.read(name.to_bytes(), 4096)? else { return Ok(0) };
-        let target = self.settings.datadir.join(std::ffi::OsStr::from_bytes(text.trim_ascii()));
+        let Some(text) = self.start(name.to_bytes(), 4096)? else { return Ok(0) };
+        let target = self.settings.datadir.join(OsStr::from_bytes(text.trim_ascii()));
         match std::fs::metadata(&target) {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.schema.dangling.push(target);
                 Ok(0)
             }
-            Err(error) => Err(Problem::unreadable_io(&target, &error)),
+            Err(error) => Err(Problem::unreadable(&target, error)),
         }
     }
 
-    /// The first `limit` bytes of a file; none when it is gone.
-    fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, Problem> {
-        let file = match openat(self.fd.as_fd(), name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(self.unreadable(name, errno)),
-        };
-        let mut bytes = Vec::with_capacity(limit.min(4096) as usize);
-        let read = File::from(file).take(limit).read_to_end(&mut bytes);
-        read.map_err(|error| Problem::unreadable_io(&self.file(name), &error))?;
+    /// A file to read; none when it is gone.
+    fn open(&self, name: &[u8]) -> Result<Option<File>, Problem> {
+        match openat(&self.fd, OsStr::from_bytes(name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.unreadable(name, errno)),
+        }
+    }
+
+    /// The first `limit` bytes of a file, by one system call; none when it is gone.
+    fn start(&self, name: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(file) = self.open(name)? else { return Ok(None) };
+        let mut bytes = vec![0; limit];
+        let length =
+            file.read_at(&mut bytes, 0).map_err(|error| Problem::unreadable(&self.file(name), error))?;
+        bytes.truncate(length);
         Ok(Some(bytes))
     }
 
@@ -214,7 +268,7 @@ impl Directory<'_> {
         Err(Problem::Damaged { file, error })
     }
 
-    fn judge(&mut self, tables: HashMap<Box<[u8]>, Table>) -> Result<(), Problem> {
+    fn judge(&mut self, tables: FxHashMap<Box<[u8]>, Table>) -> Result<(), Problem> {
         let name = self.path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         let schema = filename::decode(&name);
         let mut largest = Largest::new(self.settings.top);
@@ -255,7 +309,11 @@ impl Directory<'_> {
         let mut tables = 1;
         match files.family {
             Family::InnoDB if !defined && files::is_full_text_part(stem) => tables = 0,
-            Family::InnoDB if defined && files.bytes <= SEQUENCE_FILE => {
+            Family::InnoDB
+                if defined
+                    && files.bytes <= SEQUENCE_FILE
+                    && self.wants_sequences.load(Ordering::Relaxed) =>
+            {
                 let definition = self.file(&[stem, b".frm"].concat());
                 let totals = Totals { tables, empty_tables: 0, bytes: files.bytes };
                 self.schema.sequences.push((definition, totals));
@@ -287,10 +345,10 @@ impl Directory<'_> {
     }
 
     fn aria(&mut self, name: &[u8]) -> Result<Option<aria::Aria>, Problem> {
-        let Some(mut bytes) = self.read(name, 2048)? else { return Ok(None) };
+        let Some(mut bytes) = self.start(name, ARIA_HEADER)? else { return Ok(None) };
         if let Ok(length) = aria::header_length(&bytes)
             && length > bytes.len()
-            && let Some(longer) = self.read(name, length as u64)?
+            && let Some(longer) = self.start(name, length)?
         {
             bytes = longer;
         }
@@ -301,7 +359,7 @@ impl Directory<'_> {
     }
 
     fn is_sequence(&mut self, stem: &[u8]) -> Result<bool, Problem> {
-        let definition = self.read(&[stem, b".frm"].concat(), frm::HEADER as u64)?;
+        let definition = self.start(&[stem, b".frm"].concat(), frm::HEADER)?;
         // A damaged definition beside data files hides nothing: the files show the engine.
         Ok(definition.is_some_and(|bytes| frm::is_sequence(&bytes) == Ok(true)))
     }
@@ -309,17 +367,27 @@ impl Directory<'_> {
     /// A definition alone: a view, an engine without files, or InnoDB in the system tablespace.
     fn without_files(&mut self, stem: &[u8]) -> Result<(), Problem> {
         let file = [stem, b".frm"].concat();
-        let Some(bytes) = self.read(&file, DEFINITION_LIMIT)? else { return Ok(()) };
+        let Some(mut bytes) = self.start(&file, frm::HEADER)? else { return Ok(()) };
+        // Most are views.
+        if matches!(frm::parse(&bytes), Ok(frm::Definition::View)) {
+            return Ok(());
+        }
+        bytes = self.start(&file, DEFINITION_LIMIT)?.unwrap_or_default();
         let (engine, name) = match frm::parse(&bytes) {
             Ok(frm::Definition::Table { engine, name, .. }) => (engine, name),
             Ok(frm::Definition::Sequence | frm::Definition::View) => return Ok(()),
             Err(error) => return self.damaged(&file, error),
         };
+        self.without_data(&file, engine, name);
+        Ok(())
+    }
+
+    fn without_data(&mut self, file: &[u8], engine: Engine, name: String) {
         match engine {
             Engine::InnoDB => self.schema.in_system_tablespace += 1,
             Engine::Memory => {}
             Engine::MyISAM | Engine::Aria | Engine::Csv | Engine::Archive | Engine::Merge => {
-                let file = self.file(&file);
+                let file = self.file(file);
                 self.schema.missing.push(file);
             }
             _ => *self.schema.others.entry(name).or_default() += 1,
@@ -328,7 +396,6 @@ impl Directory<'_> {
         let engine = if engine == Engine::Aria { Engine::AriaNotCrashSafe } else { engine };
         let one = Totals { tables: 1, empty_tables: 0, bytes: 0 };
         self.schema.engines.entry(engine).or_default().add(one);
-        Ok(())
     }
 }
 

@@ -127,6 +127,11 @@ pub fn totals(server: &Server, account: &Account, top: usize) -> Result<Found, F
         }
     }
 
+    // First, because MariaDB lists only the InnoDB files that it has opened since its start, and this opens all.
+    let mut tables = Vec::new();
+    for row in connection.query_iter(rows::QUERY).map_err(failed)? {
+        tables.push(Row::from(row.map_err(failed)?));
+    }
     let mut sum = Sum::new(top);
     let innodb = match innodb::Files::read(&mut connection, dialect) {
         Ok(files) => files,
@@ -139,9 +144,8 @@ pub fn totals(server: &Server, account: &Account, top: usize) -> Result<Found, F
         Err(error) => return Err(failed(error)),
     };
     let here = data_directory_here(&mut connection, server).map_err(failed)?;
-    let rows = connection.query_iter(rows::QUERY).map_err(failed)?;
-    for row in rows {
-        sum.add(Row::from(row.map_err(failed)?), &innodb, here.as_deref());
+    for row in tables {
+        sum.add(row, &innodb, here.as_deref());
     }
     Ok(Found { version, totals: sum.finish(&innodb) })
 }

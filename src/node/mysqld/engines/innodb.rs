@@ -97,7 +97,7 @@ impl Files {
             self.full_text_bytes += own.unwrap_or_default();
         } else if let Some(bytes) = own {
             *self.tables.entry(format!("{schema}/{whole}")).or_default() += bytes;
-        } else {
+        } else if file.is_some() {
             self.tables.entry(format!("{schema}/{whole}")).or_default();
         }
     }
@@ -110,8 +110,10 @@ impl Files {
             return Place::Unknown;
         };
         let key = format!("{schema}/{table}");
-        match self.tables.get(&key) {
+        let reserved = format!("{key}@@@");
+        match self.tables.get(&key).or_else(|| self.tables.get(&reserved)) {
             _ if self.in_system_tablespace.contains(&key) => Place::SystemTablespace,
+            _ if self.in_system_tablespace.contains(&reserved) => Place::SystemTablespace,
             Some(0) => Place::Shared,
             Some(bytes) => Place::OwnFiles(*bytes),
             None => Place::Unknown,
@@ -132,10 +134,14 @@ mod tests {
         files.add_table("app/old", 0, None);
         files.add_table("app/g", 7, own("general", 1000).as_ref());
         files.add_table("app/FTS_0000000000000020_CONFIG", 8, own("app/FTS", 7).as_ref());
+        files.add_table("app/CON@@@", 9, own("app/CON@@@", 70).as_ref());
+        files.add_table("app/unopened", 10, None);
         files.add_table("SYS_FOREIGN", 0, None);
         assert_eq!(files.place("app", "odd ü"), Place::OwnFiles(150));
         assert_eq!(files.place("app", "old"), Place::SystemTablespace);
         assert_eq!(files.place("app", "g"), Place::Shared);
+        assert_eq!(files.place("app", "CON"), Place::OwnFiles(70));
+        assert_eq!(files.place("app", "unopened"), Place::Unknown);
         assert_eq!(files.place("app", "new"), Place::Unknown);
         assert_eq!(files.full_text_bytes, 7);
         assert_eq!(Files::default().place("app", "old"), Place::Unknown);

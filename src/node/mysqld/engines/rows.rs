@@ -11,7 +11,7 @@ use crate::audit::{Engine, EngineTotals, Totals, filename, is_system_schema};
 
 /// Tables with rows: no views, no sequences, nothing temporary.
 pub(super) const QUERY: &str = "SELECT table_schema, table_name, engine, row_format, create_options, data_length, \
-    index_length FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+    index_length, table_comment FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
     AND table_schema NOT IN ('information_schema', 'performance_schema')";
 
 /// Bytes of an Aria data file in pages that has no rows.
@@ -27,6 +27,7 @@ pub(super) struct Row {
     options: String,
     data_bytes: u64,
     index_bytes: u64,
+    comment: String,
 }
 
 impl From<mysql::Row> for Row {
@@ -41,6 +42,7 @@ impl From<mysql::Row> for Row {
             options: text(next()).unwrap_or_default(),
             data_bytes: number(next()),
             index_bytes: number(next()),
+            comment: text(next()).unwrap_or_default(),
         }
     }
 }
@@ -77,6 +79,13 @@ impl Row {
             || self.row_format.eq_ignore_ascii_case("page") && !options.contains("transactional=0")
     }
 
+    /// The server can't open it, and has put its words about that into the comment: MariaDB then names no engine, MySQL no
+    /// size. A MyISAM or Aria table always has an index file.
+    fn is_broken(&self, engine: Engine) -> bool {
+        let has_index = matches!(engine, Engine::MyISAM | Engine::Aria | Engine::AriaNotCrashSafe);
+        self.engine.is_none() || has_index && self.index_bytes == 0
+    }
+
     /// No row to lose.
     fn is_empty(&self, engine: Engine) -> bool {
         match engine {
@@ -98,6 +107,7 @@ pub(super) struct Sum {
     others: BTreeMap<String, u64>,
     csv_without_size: u64,
     in_shared_files: u64,
+    innodb_without_file: u64,
 }
 
 impl Sum {
@@ -108,6 +118,7 @@ impl Sum {
             others: BTreeMap::new(),
             csv_without_size: 0,
             in_shared_files: 0,
+            innodb_without_file: 0,
         }
     }
 
@@ -132,23 +143,34 @@ impl Sum {
                     bytes = 0;
                     self.in_shared_files += u64::from(!is_system);
                 }
-                Place::Unknown => {}
+                Place::Unknown => match datadir.and_then(|datadir| file_bytes(datadir, &row, "ibd")) {
+                    Some(own) => bytes = own,
+                    None => self.innodb_without_file += u64::from(!is_system),
+                },
             },
             Engine::Merge | Engine::Memory => bytes = 0,
-            Engine::Csv if bytes == 0 => match datadir.and_then(|datadir| csv_bytes(datadir, &row)) {
+            Engine::Csv if bytes == 0 => match datadir.and_then(|datadir| file_bytes(datadir, &row, "CSV")) {
                 Some(own) => bytes = own,
                 None => self.csv_without_size += u64::from(!is_system),
             },
             Engine::Other | Engine::OtherCrashSafe if !is_system => {
-                let name = row.engine.clone().unwrap_or_else(|| "that the server can't open".to_owned());
+                let name = row.engine.clone().unwrap_or_else(|| "that the server does not name".to_owned());
                 *self.others.entry(name).or_default() += 1;
             }
             _ => {}
         }
-        let one = Totals { tables: 1, empty_tables: u64::from(row.is_empty(engine)), bytes };
-        if ["#sql", "#mysql50##sql"].iter().any(|prefix| row.table.starts_with(prefix)) {
+        let is_broken = row.is_broken(engine);
+        let is_empty = row.is_empty(engine) && !is_broken;
+        let one = Totals { tables: 1, empty_tables: u64::from(is_empty), bytes };
+        // A person's own `#sql` has its `#` encoded in the file's name, and so no such prefix here.
+        if row.table.starts_with("#mysql50##sql") {
             self.totals.leftovers.add(Totals { empty_tables: 0, ..one });
             return;
+        }
+        if is_broken {
+            self.totals
+                .damaged
+                .push(format!("the server can't open {}.{}: {}", row.schema, row.table, row.comment));
         }
         let side = if is_system { &mut self.totals.system } else { &mut self.totals.user };
         side.entry(engine).or_default().add(one);
@@ -180,6 +202,12 @@ impl Sum {
         if self.in_shared_files > 0 {
             note(format!("{} InnoDB tables are in general tablespaces", self.in_shared_files));
         }
+        if self.innodb_without_file > 0 {
+            note(format!(
+                "the server does not list the files of {} InnoDB tables: their sizes leave out free pages",
+                self.innodb_without_file
+            ));
+        }
         if self.csv_without_size > 0 {
             note(format!("the server does not tell the sizes of {} CSV tables", self.csv_without_size));
         }
@@ -190,11 +218,11 @@ impl Sum {
     }
 }
 
-/// The size of a CSV table's file, which the server does not tell.
-fn csv_bytes(datadir: &Path, row: &Row) -> Option<u64> {
+/// The size of a table's file, which the server does not tell.
+fn file_bytes(datadir: &Path, row: &Row, extension: &str) -> Option<u64> {
     let schema = filename::encode(&row.schema)?;
     let table = filename::encode(&row.table)?;
-    let file = datadir.join(schema).join(format!("{table}.CSV"));
+    let file = datadir.join(schema).join(format!("{table}.{extension}"));
     std::fs::metadata(file).ok().map(|metadata| metadata.len())
 }
 
@@ -211,6 +239,7 @@ mod tests {
             options: options.into(),
             data_bytes,
             index_bytes: 1024,
+            comment: String::new(),
         }
     }
 
@@ -254,8 +283,25 @@ mod tests {
         assert_eq!(found.system[&Engine::MyISAM].bytes, 1034);
         assert_eq!(found.leftovers.bytes, 1044);
         assert_eq!(found.user[&Engine::Other].tables, 1);
-        assert!(found.notes[0].contains("can't open"), "{:?}", found.notes);
+        assert_eq!(found.damaged, ["the server can't open app.t: "]);
         assert_eq!(found.offenders.len(), 1);
+    }
+
+    #[test]
+    fn a_persons_own_name_is_no_leftover() {
+        let mut own = row("MyISAM", "Dynamic", "", 20);
+        own.table = "#sql-like".into();
+        assert_eq!(summed(&[own]).user[&Engine::MyISAM].tables, 1);
+    }
+
+    #[test]
+    fn a_table_without_its_index_file_is_named() {
+        let mut broken = row("MyISAM", "Dynamic", "", 0);
+        broken.index_bytes = 0;
+        broken.comment = "Can't find file: 't'".into();
+        let found = summed(&[broken]);
+        assert_eq!(found.damaged, ["the server can't open app.t: Can't find file: 't'"]);
+        assert_eq!(found.user[&Engine::MyISAM], Totals { tables: 1, empty_tables: 0, bytes: 0 });
     }
 
     #[test]
