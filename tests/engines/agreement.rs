@@ -79,12 +79,12 @@ fn differs(one: u64, other: u64) -> bool {
     one.abs_diff(other) * 100 > one.max(other)
 }
 
-/// How many of them can be counted from outside. MySQL 8 and later keep the definitions in one InnoDB file: what has no
-/// file of its own in the schema's directory is not seen, and a general tablespace counts as one table. MariaDB has a
-/// file per definition.
+/// How many of them can be counted from outside. MariaDB has a file per definition. MySQL 8 and later have one only of
+/// what is not in InnoDB: an InnoDB table without a file of its own in the schema's directory is not seen, and a general
+/// tablespace counts as one table.
 fn countable(server: &Server, tables: &[&Table]) -> u64 {
     let shown = |table: &&&Table| {
-        server.product == Product::MariaDb || table.home == Home::Files || table.engine == "MERGE"
+        server.product == Product::MariaDb || matches!(table.home, Home::Files | Home::Nowhere)
     };
     let general = tables.iter().any(|table| table.home == Home::General);
     tables.iter().filter(shown).count() as u64 + u64::from(general)

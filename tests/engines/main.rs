@@ -99,7 +99,7 @@ fn damaged(server: &Server) {
     fs::write(server.datadir().join("shop/da@0020maged.MYI"), "").unwrap();
     for output in [report::raw_offline(server), report::raw_online(server)] {
         let said = match serde_json::from_slice::<serde_json::Value>(&output.stdout) {
-            Ok(report) => report["notes"].to_string(),
+            Ok(report) => report["verdict"]["warning"].to_string(),
             Err(_) => String::from_utf8(output.stderr).unwrap(),
         };
         assert!(said.contains("da maged") || said.contains("da@0020maged.MYI"), "{said}");
