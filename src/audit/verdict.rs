@@ -74,7 +74,7 @@ pub fn verdict(totals: &EngineTotals, refuse_above_percent: u8) -> Verdict {
             refused: true,
             warning: warning(totals),
             sentence: format!(
-                "{shares}, above the limit of {refuse_above_percent} %, and does not survive a crash: a takeover is refused"
+                "{shares}, above the limit of {refuse_above_percent} %; that does not survive a crash, so a takeover is refused"
             ),
         };
     }

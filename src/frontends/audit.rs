@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
 use self::report::Report;
 use super::say::{say, say_error, say_text};
@@ -69,7 +70,11 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> anyhow::Resu
     let seen = match look(config.as_ref(), arguments) {
         Ok(seen) => seen,
         Err(failure) => {
-            say_error(&failure);
+            if arguments.json {
+                say(json!({"outcome": Outcome::Failed, "failure": failure}));
+            } else {
+                say_error(&failure);
+            }
             return Ok(Outcome::Failed);
         }
     };

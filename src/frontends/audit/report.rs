@@ -120,8 +120,8 @@ impl Report {
         of_fragile.for_each(|(_, held)| fragile.add(*held));
         writeln!(
             out,
-            "\nNot crash-safe, the largest of {} tables; rough time of a repair after a crash, at {} MB/s ({} in all):",
-            fragile.tables,
+            "\nNot crash-safe, the largest of {}; rough time of a repair after a crash, at {} MB/s ({} in all):",
+            if fragile.tables == 1 { "1 table".to_owned() } else { format!("{} tables", fragile.tables) },
             REPAIR_BYTES_PER_SECOND / 1_000_000,
             duration(repair_seconds(fragile.bytes)),
         )?;
@@ -135,7 +135,10 @@ impl Report {
                 offender.convert(),
             )?;
         }
-        Ok(())
+        writeln!(
+            out,
+            "Where that is refused (\"wrong create options\"), first: SET SESSION innodb_strict_mode=OFF;"
+        )
     }
 
     /// The users' engines, then the server's own.
