@@ -5,6 +5,7 @@
 
 mod cluster_manager;
 mod drbd;
+mod edit;
 pub mod mysqld;
 mod network;
 mod peer;

@@ -2,12 +2,15 @@
 //! panics on any input.
 
 pub mod apparmor;
+pub mod cib;
 pub mod corosync;
 pub mod drbd_conf;
 pub mod fstab;
 pub mod heartbeat;
 pub mod keepalived;
 pub mod option_file;
+pub mod static_address;
+pub mod unit_file;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -2,7 +2,9 @@
 
 pub mod cli;
 mod doctor;
+mod fence_peer;
 mod history;
+mod init;
 mod lock;
 mod operate;
 mod report;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::survey::paths::{Kind, Room, SeenPath};
 use super::survey::{
-    self, Account, Clock, Credentials, FilesystemSupport, Flavour, MountPoint, MysqldSurvey, NamedRoom,
-    Program, RoomCheck, Running, StorageSurvey, Survey, SystemSurvey, Unit, UnitSurvey,
+    Account, Clock, Credentials, FilesystemSupport, Flavour, MountPoint, MysqldSurvey, NamedRoom, Program,
+    RoomCheck, Running, StorageSurvey, Survey, SystemSurvey, Unit, UnitSurvey,
 };
 use super::{Finding, Status};
 use crate::config::{self, Config, Host};
@@ -45,14 +45,14 @@ pub(super) fn config_with(more: &str) -> Config {
 pub(super) fn survey() -> Survey {
     Survey {
         observation: observation(),
-        drbd: survey::DrbdSurvey::default(),
+        drbd: super::drbd::sample::survey(),
         storage: storage(),
         mysqld: mysqld(),
         unit: unit_survey(),
-        network: survey::NetworkSurvey::default(),
-        cluster_manager: survey::ClusterManagerSurvey::default(),
-        here: survey::PeerFacts::default(),
-        peer: Fact::Known(survey::PeerFacts::default()),
+        network: super::network::sample::survey(),
+        cluster_manager: super::cluster_manager::sample(),
+        here: super::peer::tests::facts("node2"),
+        peer: Fact::Known(super::peer::tests::facts("node1")),
         system: system(),
     }
 }

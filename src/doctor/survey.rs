@@ -13,11 +13,13 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cluster_manager::ClusterManagerSurvey;
-pub use self::drbd::DrbdSurvey;
-pub use self::mysqld::{Account, Credentials, Flavour, MysqldSurvey, Program, Running};
-pub use self::network::NetworkSurvey;
-pub use self::peer::PeerFacts;
+pub use self::cluster_manager::{
+    AuthKeysFile, ClusterManagerSurvey, HeartbeatSurvey, Manager, PacemakerSurvey,
+};
+pub use self::drbd::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
+pub use self::mysqld::{Credentials, Flavour, MysqldSurvey, Program, Running};
+pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
+pub use self::peer::{Account, Came, PeerFacts, Values};
 pub use self::storage::{FilesystemSupport, Lvm, MountPoint, NamedRoom, RoomCheck, StorageSurvey};
 pub use self::system::{AppArmor, Clock, SeLinux, SystemSurvey, Variable};
 pub use self::unit::{BootLink, Unit, UnitSurvey};

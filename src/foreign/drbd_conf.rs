@@ -13,6 +13,8 @@ mod show;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 pub use dump::{Configuration, Host, Resource, Volume, parse_dump};
 pub use show::{Running, parse_show};
 
@@ -56,7 +58,7 @@ pub enum Malformed {
 }
 
 /// `words…;`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// Its words, without quotes. The value of a `shared-secret` is left out.
     pub words: Vec<String>,
@@ -80,14 +82,14 @@ impl Statement {
 }
 
 /// `words… { … }`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
     /// What stands before its brace; nothing for the whole text.
     pub words: Vec<String>,
     /// The line of its opening brace, from 1.
     pub line: usize,
-    /// The how-many-th `{` of that line it is, from 1, quoted and commented ones counted too.
-    pub brace: usize,
+    /// From its first word to its opening brace as it stands in the text; the brace alone when that spans lines.
+    pub header: String,
     /// Where a comment `# defined at FILE:LINE` before it says that it comes from.
     pub defined_at: Option<Place>,
     /// Its statements.
@@ -145,14 +147,16 @@ pub fn parse(text: &str) -> Result<Section, Malformed> {
                 words.push(word);
             }
             Token::Comment(comment) => defined_at = place_in(comment).or(defined_at),
-            Token::Open { brace } => {
+            Token::Open => {
                 if open.len() > DEEPEST {
                     return Err(Malformed::TooDeep { line: scanner.line });
                 }
+                let header =
+                    text.get(begin..scanner.offset).filter(|raw| !words.is_empty() && !raw.contains('\n'));
                 open.push(Section {
                     words: std::mem::take(&mut words),
                     line: scanner.line,
-                    brace,
+                    header: header.unwrap_or("{").to_owned(),
                     defined_at: defined_at.take(),
                     ..Section::default()
                 });
@@ -193,7 +197,7 @@ fn place_in(comment: &str) -> Option<Place> {
 
 enum Token<'a> {
     Word { word: String, offset: usize },
-    Open { brace: usize },
+    Open,
     Close,
     End,
     Comment(&'a str),
@@ -205,13 +209,11 @@ struct Scanner<'a> {
     offset: usize,
     /// Line of the last token, from 1.
     line: usize,
-    /// Opening braces on this line so far.
-    braces: usize,
 }
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, offset: 0, line: 1, braces: 0 }
+        Self { text, offset: 0, line: 1 }
     }
 
     fn peek(&self) -> Option<char> {
@@ -221,14 +223,7 @@ impl<'a> Scanner<'a> {
     fn take(&mut self) -> Option<char> {
         let character = self.peek()?;
         self.offset += character.len_utf8();
-        match character {
-            '\n' => {
-                self.line += 1;
-                self.braces = 0;
-            }
-            '{' => self.braces += 1,
-            _ => {}
-        }
+        self.line += usize::from(character == '\n');
         Some(character)
     }
 
@@ -239,7 +234,7 @@ impl<'a> Scanner<'a> {
         let offset = self.offset;
         let Some(character) = self.take() else { return Ok(None) };
         Ok(Some(match character {
-            '{' => Token::Open { brace: self.braces },
+            '{' => Token::Open,
             '}' => Token::Close,
             ';' => Token::End,
             '#' => {
@@ -301,12 +296,12 @@ resource r0 { net { protocol C; } # {
     fn statements_and_sections_have_their_places() {
         let whole = parse(FILE).unwrap();
         let resource = &whole.sections[0];
-        assert_eq!((resource.line, resource.brace, resource.words.len()), (2, 1, 2));
+        assert_eq!((resource.line, &*resource.header, resource.words.len()), (2, "resource r0 {", 2));
         let net = resource.of_kind("net").next().unwrap();
-        assert_eq!((net.line, net.brace), (2, 2));
+        assert_eq!((net.line, &*net.header), (2, "net {"));
         assert_eq!(net.statement("protocol").unwrap().text.as_deref(), Some("protocol C;"));
         let disk = resource.of_kind("disk").next().unwrap();
-        assert_eq!((disk.line, disk.brace), (4, 1));
+        assert_eq!((disk.line, &*disk.header), (4, "{"));
         let statement = disk.statement("c-plan-ahead").unwrap();
         assert_eq!((statement.line, statement.text.as_deref(), &*statement.value()), (5, None, "0"));
         let handler = resource.of_kind("handlers").next().unwrap().statement("fence-peer").unwrap();

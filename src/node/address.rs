@@ -5,8 +5,10 @@
 //! | `netlink` | links, addresses and routes of this network namespace |
 //! | `arp`, `icmp` | the two ways to ask whether somebody uses an address |
 //! | `probe` | [`probe`] and [`wait_gone`]: who answers, who is silent, and when silence proves nothing |
+//! | `answering` | [`answering`]: everybody who answers |
 //! | `assign` | [`add`], [`remove`] and [`announce`] |
 
+mod answering;
 mod arp;
 mod assign;
 mod icmp;
@@ -17,9 +19,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+pub use answering::answering;
 pub use arp::Mac;
 pub use assign::{add, announce, remove};
-pub use probe::{Target, probe, wait_gone};
+pub use probe::{Target, probe, second_holder, wait_gone};
 
 /// A network interface as the kernel sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]

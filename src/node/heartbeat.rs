@@ -195,6 +195,11 @@ fn stop_command(master: &Process, cgroup: Option<&str>) -> Vec<String> {
     }
 }
 
+/// The watchdog device that one of Heartbeat's processes has open: killed, it would leave the timer running.
+pub fn held_watchdog() -> Option<String> {
+    look().ok()?.iter().find_map(|process| watchdog(process.pid))
+}
+
 /// The watchdog device that a process has open.
 fn watchdog(pid: i32) -> Option<String> {
     fs::read_dir(format!("/proc/{pid}/fd"))

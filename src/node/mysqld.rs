@@ -22,6 +22,7 @@ mod watch;
 use std::time::Duration;
 
 pub use handshake::handshake;
+pub(crate) use handshake::parse as parse_greeting;
 pub use start::start;
 pub use stop::stop;
 pub use verify::verify;

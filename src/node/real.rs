@@ -16,6 +16,8 @@ use crate::plan::{Action, HeartbeatStop, shell_words};
 
 /// How long the one DRBD command of an observation may take.
 const DRBD_LOOK: Duration = Duration::from_secs(5);
+/// The same while DRBD holds I/O back and waits for an answer.
+const DRBD_FENCE_LOOK: Duration = Duration::from_secs(2);
 /// How long a silence of the virtual IP that the observation saw still counts.
 const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
 /// How long the worker may take to accept a request.
@@ -74,6 +76,45 @@ impl RealNode {
             silent.then(Instant::now);
         let witnesses = probes.split_off(peers.len());
         (Vip { here, answer }, Peer { addresses: probes }, witnesses)
+    }
+
+    /// What a fence-peer handler needs to know, and nothing that could wait for the disk whose I/O DRBD holds back. Without
+    /// the network it takes no time at all.
+    pub fn observe_for_fence(&self, with_network: bool) -> Observation {
+        let config = &self.config;
+        let drbd = drbd::observe_state(&config.resource, &config.mount.device, DRBD_FENCE_LOOK);
+        let not_looked_at = || "not looked at while DRBD waits".to_owned();
+        let (vip, peer, witnesses) = if with_network {
+            self.look_for_other_holders()
+        } else {
+            let vip = Vip { here: Fact::Unknown(not_looked_at()), answer: Fact::Unknown(not_looked_at()) };
+            (vip, Peer { addresses: Vec::new() }, Vec::new())
+        };
+        Observation {
+            drbd,
+            mount: Fact::Unknown(not_looked_at()),
+            mysqld: Fact::Unknown(not_looked_at()),
+            vip,
+            peer,
+            witnesses,
+            cluster_manager: Fact::Unknown(not_looked_at()),
+            past: self.past.clone(),
+        }
+    }
+
+    /// The look at the network, with a look for a second holder of the virtual IP when it is here.
+    fn look_for_other_holders(&self) -> (Vip, Peer, Vec<AddressProbe>) {
+        let vip = &self.config.vip;
+        thread::scope(|scope| {
+            let second = scope.spawn(|| address::second_holder(vip.address.addr(), &vip.interface));
+            let (mut seen, peer, witnesses) = self.look_at_network();
+            let broken = || Err("the look for a second holder ended without a result".to_owned());
+            let second = second.join().unwrap_or_else(|_| broken());
+            if let Fact::Known(Some(_)) = seen.here {
+                seen.answer = second.into();
+            }
+            (seen, peer, witnesses)
+        })
     }
 
     fn look_at_cluster_manager(&self) -> Fact<ClusterManagerState> {

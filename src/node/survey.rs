@@ -3,6 +3,7 @@
 
 mod cluster_manager;
 mod drbd;
+mod files;
 mod mysqld;
 mod network;
 pub mod paths;
@@ -40,11 +41,12 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
         mysqld::look_into_datadir(config, &mut mysqld);
         let network = network::look(config);
         let cluster_manager = cluster_manager::look(config);
-        let here = peer::look_here(config);
         let system = system::look(config, &mysqld);
+        let drbd = joined(drbd);
+        let here = peer::look_here(config, &drbd.module, &drbd.configured);
         Survey {
             observation: joined(observation),
-            drbd: joined(drbd),
+            drbd,
             storage,
             mysqld,
             unit,
@@ -59,7 +61,7 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
 
 /// What both nodes must have in common, of this node: what `standin doctor --facts` prints.
 pub fn facts(config: &Config) -> PeerFacts {
-    peer::look_here(config)
+    peer::look_here(config, &drbd::module(), &drbd::configured(&config.resource))
 }
 
 fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {

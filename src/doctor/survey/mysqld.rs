@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::paths::SeenPath;
+use super::peer::Account;
 use crate::audit::EngineTotals;
 use crate::foreign::option_file::Options;
 use crate::observation::Fact;
@@ -67,17 +68,6 @@ pub struct Program {
     pub flavour: Flavour,
     /// Major, minor and patch version.
     pub version: (u16, u16, u16),
-}
-
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Its name.
-    pub name: String,
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
 }
 
 /// The server that runs here, as it tells of itself.

@@ -1,0 +1,242 @@
+//! The virtual IP.
+
+use super::super::survey::{Link, Survey};
+use super::super::{Finding, edit};
+use crate::config::Config;
+use crate::observation::{Fact, Role};
+use crate::plan::shell_words;
+
+/// The virtual router's own hardware addresses (RFC 5798 §7.3): keepalived's `use_vmac` gives both nodes the same one.
+const VRRP: &str = "00:00:5e:00:01:";
+
+pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &survey.network.interface {
+        Fact::Known(link) => {
+            findings.push(interface(link));
+            findings.extend(prefix(link, config));
+        }
+        Fact::Unknown(cause) => findings.push(
+            Finding::fail(
+                "vip-interface",
+                cause,
+                "without the interface there is nowhere to put the virtual IP",
+            )
+            .advice(format!(
+                "correct vip.interface in {}; `ip -brief link` shows the names",
+                config.file.display()
+            )),
+        ),
+    }
+    findings.extend(holders(survey, config));
+    findings.push(at_boot(survey, config));
+    findings
+}
+
+fn interface(link: &Link) -> Finding {
+    let check = "vip-interface";
+    let name = &link.name;
+    let why = "a takeover refuses: without this link no client reaches the database here";
+    if !link.up {
+        return Finding::fail(check, format!("{name} is down"), why).remedy(format!("ip link set {name} up"));
+    }
+    if !link.carrier {
+        return Finding::fail(check, format!("{name} is up but has no carrier"), why)
+            .advice("see the cable, the switch or the virtual machine's link");
+    }
+    if !link.arp {
+        return Finding::warn(
+            check,
+            format!("{name} is no Ethernet with ARP"),
+            "nobody can be asked whether the virtual IP is in use, and it can't be announced",
+        )
+        .advice("on such a link only DRBD and a fence command tell whether the peer is dead");
+    }
+    Finding::pass(check, format!("{name} is up"))
+}
+
+/// A virtual IP of /32 leans on no network: that is a choice of its own.
+fn prefix(link: &Link, config: &Config) -> Option<Finding> {
+    let check = "vip-prefix";
+    let vip = config.vip.address;
+    let own = link.addresses.iter().find(|own| own.addr() != vip.addr() && own.contains(&vip.addr()))?;
+    if vip.prefix_len() == own.prefix_len() || vip.prefix_len() == 32 {
+        return Some(Finding::pass(check, vip.to_string()));
+    }
+    let right = format!("{}/{}", vip.addr(), own.prefix_len());
+    let script = format!("s|{}|{right}|", vip.to_string().replace('.', "\\."));
+    let file = config.file.display().to_string();
+    Some(
+        Finding::warn(
+            check,
+            format!("the virtual IP is {vip}, the interface's own address {own}"),
+            "with another prefix length the active node has other routes than the standby, and answers some clients elsewhere",
+        )
+        .remedy(shell_words(&["sed".to_owned(), "-i".to_owned(), script, file]))
+        .advice("do the same on the peer"),
+    )
+}
+
+fn holders(survey: &Survey, config: &Config) -> Option<Finding> {
+    let check = "vip-duplicate";
+    let vip = config.vip.address.addr();
+    let others = match &survey.network.vip_holders {
+        Fact::Known(others) => others,
+        Fact::Unknown(cause) => return Some(Finding::unknown(check, cause)),
+    };
+    let why = "of two machines with one address each gets a part of the clients, and their writes";
+    let find = "find the machine by its hardware address (ip neighbour, the switch's table) and take the address from it";
+    match (&survey.observation.vip.here, others.as_slice()) {
+        (Fact::Unknown(cause), _) => Some(Finding::unknown(check, cause)),
+        (Fact::Known(Some(here)), []) => {
+            Some(Finding::pass(check, format!("{vip} is on {here}, and nobody else answers for it")))
+        }
+        (Fact::Known(Some(_)), _) => Some(
+            Finding::fail(
+                check,
+                format!("{vip} is on this node and also answered by {}", others.join(", ")),
+                why,
+            )
+            .advice(find),
+        ),
+        (Fact::Known(None), []) => {
+            let peer = survey.observation.drbd.known().map(|drbd| drbd.peer_role);
+            (peer == Some(Role::Primary)).then(|| {
+                Finding::fail(
+                    check,
+                    format!("nobody answers for {vip}, although the peer is Primary"),
+                    "clients reach no database; a takeover would wait, because the peer lives",
+                )
+                .advice(format!("see on {}: standin status", config.peer.name))
+            })
+        }
+        (Fact::Known(None), [one]) if one.starts_with(VRRP) => {
+            Some(Finding::pass(check, format!("{vip} is answered by {one} alone")))
+        }
+        (Fact::Known(None), [one]) => Some(match &survey.network.peer_hardware {
+            Fact::Known(peer) if peer.contains(one) => {
+                Finding::pass(check, format!("{vip} is answered by the peer alone ({one})"))
+            }
+            Fact::Known(peer) if peer.is_empty() => Finding::warn(
+                check,
+                format!("{vip} is answered by {one}, the peer's own address by nobody"),
+                "if it is not the peer who has it, a takeover never finds it free",
+            )
+            .advice(find),
+            Fact::Known(peer) => Finding::fail(
+                check,
+                format!("{vip} is answered by {one}, which is not the peer ({})", peer.join(", ")),
+                "a takeover never finds it free",
+            )
+            .advice(find),
+            Fact::Unknown(cause) => Finding::unknown(check, cause),
+        }),
+        (Fact::Known(None), several) => Some(
+            Finding::fail(check, format!("{vip} is answered by {}", several.join(" and ")), why).advice(find),
+        ),
+    }
+}
+
+fn at_boot(survey: &Survey, config: &Config) -> Finding {
+    let check = "vip-static";
+    let vip = config.vip.address.addr();
+    let mentions = &survey.network.static_vip;
+    if mentions.is_empty() {
+        return Finding::pass(check, format!("no network configuration brings up {vip}"));
+    }
+    let places: Vec<String> = mentions.iter().map(|mention| mention.place.to_string()).collect();
+    let finding = Finding::fail(
+        check,
+        format!("{vip} is brought up at boot: {}", places.join(", ")),
+        "a node that comes back has the virtual IP beside the one that took over",
+    );
+    let commands = mentions.iter().map(|mention| match &mention.part {
+        Some((old, new)) => edit::replace(&mention.place, old, new),
+        None => edit::comment_out(&mention.place, mention.last),
+    });
+    Finding { remedy: commands.collect(), ..finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::{Status, sample};
+    use super::super::sample::PEER;
+    use super::*;
+    use crate::foreign::static_address::mentions;
+
+    fn finding(survey: &Survey, check: &str) -> Option<Finding> {
+        examine(survey, &sample::config()).into_iter().find(|finding| finding.check == check)
+    }
+
+    fn status(survey: &Survey, check: &str) -> Option<Status> {
+        finding(survey, check).map(|finding| finding.status)
+    }
+
+    #[test]
+    fn the_interface_must_be_there_up_and_linked() {
+        let mut survey = sample::survey();
+        let link = |change: fn(&mut Link)| {
+            let mut survey = sample::survey();
+            if let Fact::Known(link) = &mut survey.network.interface {
+                change(link);
+            }
+            status(&survey, "vip-interface")
+        };
+        assert_eq!(link(|_| {}), Some(Status::Pass));
+        assert_eq!(link(|link| link.up = false), Some(Status::Fail));
+        assert_eq!(link(|link| link.carrier = false), Some(Status::Fail));
+        assert_eq!(link(|link| link.arp = false), Some(Status::Warn));
+        survey.network.interface = Fact::Unknown("this node has no network interface eth0".to_owned());
+        assert_eq!(status(&survey, "vip-interface"), Some(Status::Fail));
+    }
+
+    #[test]
+    fn the_prefix_length_is_the_interfaces_or_32() {
+        let with = |vip: &str| {
+            let mut config = sample::config();
+            config.vip.address = vip.parse().unwrap_or(config.vip.address);
+            let findings = examine(&sample::survey(), &config);
+            findings
+                .into_iter()
+                .find(|finding| finding.check == "vip-prefix")
+                .map(|found| (found.status, found.remedy))
+        };
+        assert_eq!(with("10.77.0.100/32"), Some((Status::Pass, Vec::new())));
+        let remedy = vec!["sed -i 's|10\\.77\\.0\\.100/16|10.77.0.100/24|' r0.yaml".to_owned()];
+        assert_eq!(with("10.77.0.100/16"), Some((Status::Warn, remedy)));
+    }
+
+    #[test]
+    fn the_virtual_ip_has_one_holder() {
+        let standby = |holders: &[&str]| {
+            let mut survey = sample::survey();
+            survey.network.vip_holders = Fact::Known(holders.iter().map(|&mac| mac.to_owned()).collect());
+            survey
+        };
+        assert_eq!(status(&standby(&[PEER]), "vip-duplicate"), Some(Status::Pass));
+        assert_eq!(status(&standby(&["00:00:5e:00:01:33"]), "vip-duplicate"), Some(Status::Pass));
+        assert_eq!(status(&standby(&["02:00:00:00:00:09"]), "vip-duplicate"), Some(Status::Fail));
+        assert_eq!(status(&standby(&[PEER, "02:00:00:00:00:09"]), "vip-duplicate"), Some(Status::Fail));
+        assert_eq!(status(&standby(&[]), "vip-duplicate"), Some(Status::Fail), "the peer is Primary");
+        let active = |holders: &[&str]| {
+            let mut survey = standby(holders);
+            survey.observation.vip.here = Fact::Known(Some("eth0".to_owned()));
+            status(&survey, "vip-duplicate")
+        };
+        assert_eq!((active(&[]), active(&[PEER])), (Some(Status::Pass), Some(Status::Fail)));
+    }
+
+    #[test]
+    fn a_static_virtual_ip_is_commented_out() {
+        let mut survey = sample::survey();
+        assert_eq!(status(&survey, "vip-static"), Some(Status::Pass));
+        let text = "iface eth0:0 inet static\n address 10.77.0.100/24\n";
+        let vip = sample::config().vip.address.addr();
+        survey.network.static_vip = mentions(text, Path::new("/etc/network/interfaces"), vip);
+        let found = finding(&survey, "vip-static").map(|finding| (finding.status, finding.remedy));
+        let remedy = vec!["sed -i '1,2s|^|# |' /etc/network/interfaces".to_owned()];
+        assert_eq!(found, Some((Status::Fail, remedy)));
+    }
+}
