@@ -57,7 +57,7 @@ fn option_files(survey: &MysqldSurvey) -> Option<Finding> {
     let file = problem.file.to_string_lossy();
     Some(match problem.line {
         Some(line) => finding
-            .remedy(remedy::sed(&problem.file, &format!("{line}s/^/# /")))
+            .remedy(remedy::comment_out(&problem.file, line))
             .advice("the remedy makes the line a comment; write what was meant"),
         None if problem.what.contains("everybody may write") => {
             finding.remedy(remedy::words(&["chmod", "go-w", &file]))
