@@ -1,8 +1,10 @@
 //! Every parser of bytes that other programs wrote, under a name each: for coverage-guided fuzzing (`fuzz/`) and for the
 //! test that runs its seeds.
 
+use std::cell::Cell;
 use std::path::Path;
 
+use crate::audit::{filename, headers};
 use crate::config::{self, Host};
 use crate::foreign::option_file::{Files, Options, Server, Startup, Unread};
 use crate::foreign::{corosync, drbd_conf, fstab, heartbeat, keepalived, unit_file};
@@ -14,69 +16,87 @@ use crate::node::{drbd, filesystem};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. A target returns, or it has found a mistake.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 23] = [
     ("authkeys", |bytes| {
         let keys = heartbeat::authkeys(&text(bytes), FILE.as_ref());
-        let _ = keys.signing_method();
+        seen(keys.signing_method());
     }),
     ("config", |bytes| {
         let host = Host::fixed("node1");
         match config::parse(&text(bytes), Path::new("/etc/standin/r0.yaml"), &host) {
-            Ok(config) => drop(format!("{config:?}")),
-            Err(errors) => drop(errors.to_string()),
+            Ok(config) => seen(format!("{config:?}")),
+            Err(errors) => seen(errors.to_string()),
         }
     }),
     ("corosync", |bytes| {
         if let Ok(file) = corosync::parse(&text(bytes), FILE.as_ref()) {
-            let _ = (file.nodes(), file.token(), file.two_node());
+            seen((file.nodes(), file.token(), file.two_node()));
         }
     }),
-    ("drbd_dump", |bytes| drop(drbd_conf::parse_dump(&text(bytes)))),
-    ("drbd_proc", |bytes| drop(drbd::parse_proc_drbd(&text(bytes)))),
+    ("drbd_dump", |bytes| seen(drbd_conf::parse_dump(&text(bytes)))),
+    ("drbd_proc", |bytes| seen(drbd::parse_proc_drbd(&text(bytes)))),
     ("drbd_show", |bytes| {
-        drop(drbd_conf::parse_show(&text(bytes), "r0"));
-        drop(drbd::parse_show_84(&text(bytes), "r0"));
+        seen(drbd_conf::parse_show(&text(bytes), "r0"));
+        seen(drbd::parse_show_84(&text(bytes), "r0"));
     }),
-    ("drbd_status", |bytes| drop(drbd::parse_status_json(&text(bytes), "r0"))),
+    ("drbd_status", |bytes| seen(drbd::parse_status_json(&text(bytes), "r0"))),
     ("error_log", |bytes| {
-        text(bytes).lines().filter_map(error_log::parse_line).for_each(|event| drop(event.to_string()));
+        text(bytes).lines().filter_map(error_log::parse_line).for_each(|event| seen(event.to_string()));
+    }),
+    ("file_name", |bytes| {
+        seen(filename::decode(bytes));
+        if let Ok(name) = filename::parse(bytes)
+            && let Some(encoded) = filename::encode(&name)
+        {
+            assert_eq!(filename::parse(encoded.as_bytes()), Ok(name));
+        }
+    }),
+    ("frm", |bytes| {
+        seen(headers::frm::parse(bytes));
+        seen(headers::frm::is_sequence(bytes));
     }),
     ("fstab", |bytes| {
-        fstab::parse(&text(bytes)).iter().for_each(|entry| drop(fstab::escape(&entry.directory)))
+        fstab::parse(&text(bytes)).iter().for_each(|entry| seen(fstab::escape(&entry.directory)))
     }),
-    ("greeting", |bytes| drop(parse_greeting(bytes))),
+    ("greeting", |bytes| seen(parse_greeting(bytes))),
     ("ha_cf", |bytes| {
         let file = heartbeat::ha_cf(&text(bytes), FILE.as_ref());
         for directive in &file.directives {
-            let _ = (file.time(&directive.name), file.switch(&directive.name));
+            seen((file.time(&directive.name), file.switch(&directive.name)));
         }
-        let _ = (file.nodes(), file.unicasts(), file.ping_addresses());
+        seen((file.nodes(), file.unicasts(), file.ping_addresses()));
     }),
     ("haresources", |bytes| {
         let file = heartbeat::haresources(&text(bytes), FILE.as_ref());
-        file.groups.iter().flat_map(|group| &group.resources).for_each(|resource| drop(resource.address()));
+        file.groups.iter().flat_map(|group| &group.resources).for_each(|resource| seen(resource.address()));
     }),
     ("journal", |bytes| {
         let entries: Vec<Entry> =
             bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        let _ = (journal::runs(&entries), journal::past(&entries, "boot"));
+        seen((journal::runs(&entries), journal::past(&entries, "boot")));
     }),
     ("keepalived", |bytes| {
         if let Ok(file) = keepalived::parse(&text(bytes), FILE.as_ref()) {
             keepalived::vrrp_instances(&file);
         }
     }),
+    ("maria_index", |bytes| {
+        seen(headers::aria::header_length(bytes));
+        seen(headers::aria::parse(bytes));
+    }),
     ("mountinfo", |bytes| {
         if let Ok(table) = filesystem::parse_table(bytes) {
             let directory = Path::new("/var/lib/mysql");
-            let _ = (filesystem::visible_at(&table, directory), filesystem::mount_of(&table, directory));
+            seen((filesystem::visible_at(&table, directory), filesystem::mount_of(&table, directory)));
         }
     }),
+    ("myisam_index", |bytes| seen(headers::myisam::parse(bytes))),
     ("option_file", option_file),
+    ("sdi", |bytes| seen(headers::sdi::parse(bytes))),
     ("startup", |bytes| {
         let command: Vec<String> = text(bytes).split_whitespace().map(str::to_owned).collect();
         let startup = Startup::of(Server::MariaDb(Some((10, 11))), &command);
-        let _ = Options::of(&startup, &Same("[mysqld]\nport=1\n")).get(&startup.groups, "port");
+        seen(Options::of(&startup, &Same::new("[mysqld]\nport=1\n")).get(&startup.groups, "port"));
     }),
     ("unit_file", |bytes| {
         let text = text(bytes);
@@ -87,20 +107,36 @@ pub const TARGETS: [Target; 18] = [
 
 const FILE: &str = "/file";
 
+/// Keeps the compiler from leaving out what nobody uses.
+fn seen<T>(value: T) {
+    std::hint::black_box(value);
+}
+
 /// Whoever reads these texts from a disk or a process replaces what is not UTF-8.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Every path is a file with the same text, and a directory with two files in it: includes lead back to it.
-struct Same<'a>(&'a str);
+/// Every path is a file with the same text, and a directory with two files in it: includes lead back to it. After so many
+/// files there are no more, because thousands of readings of one text teach the fuzzer nothing.
+struct Same<'a> {
+    text: &'a str,
+    left: Cell<usize>,
+}
+
+impl<'a> Same<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, left: Cell::new(30) }
+    }
+}
 
 impl Files for Same<'_> {
     fn read(&self, file: &Path) -> Result<String, Unread> {
-        match file.to_string_lossy().len() % 3 {
-            0 => Err(Unread::Absent),
-            _ => Ok(self.0.to_owned()),
+        if file.to_string_lossy().len().is_multiple_of(3) || self.left.get() == 0 {
+            return Err(Unread::Absent);
         }
+        self.left.set(self.left.get() - 1);
+        Ok(self.text.to_owned())
     }
 
     fn names(&self, _: &Path) -> Result<Vec<String>, String> {
@@ -110,12 +146,12 @@ impl Files for Same<'_> {
 
 fn option_file(bytes: &[u8]) {
     let text = text(bytes);
-    let options = Options::load(&[FILE.into()], &Same(&text));
+    let options = Options::load(&[FILE.into()], &Same::new(&text));
     let groups: Vec<String> = options.groups.iter().map(|(group, _)| group.clone()).take(3).collect();
     for setting in options.settings.iter().take(20) {
         if let Some(found) = options.get(&groups, &setting.name) {
-            let _ = (found.boolean(), found.size(), found.shown_place());
+            seen((found.boolean(), found.size(), found.shown_place()));
         }
     }
-    options.problems.iter().for_each(|problem| drop(problem.to_string()));
+    options.problems.iter().for_each(|problem| seen(problem.to_string()));
 }

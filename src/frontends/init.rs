@@ -78,7 +78,7 @@ pub(super) struct Arguments {
 impl Arguments {
     fn answers(&self) -> Answers {
         Answers {
-            cluster: self.cluster.clone(),
+            cluster: self.cluster.clone().or_else(|| self.name_of_output()),
             resource: self.resource.clone(),
             device: self.device.clone(),
             vip: self.vip,
@@ -93,6 +93,12 @@ impl Arguments {
             cluster_manager: self.cluster_manager,
             witnesses: self.witnesses.clone(),
         }
+    }
+
+    /// A file's name is the cluster's.
+    fn name_of_output(&self) -> Option<String> {
+        let file = self.output.as_ref().filter(|_| !self.to_standard_output())?;
+        Some(file.file_stem()?.to_string_lossy().into_owned())
     }
 
     fn to_standard_output(&self) -> bool {
@@ -128,12 +134,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     };
     let file = arguments.file(&draft.cluster);
     let text = init::render(&draft);
-    if let Err(errors) = config::parse(&text, &file, &host) {
-        say_error(errors);
-        say_error(
-            "what was found and answered does not fit together; correct it where the comments of the lines say, or \
-             give the value by an option: standin init --help",
-        );
+    if let Err(problem) = check(&text, &file, &draft.cluster, &host) {
+        say_error(problem);
         return Ok(Outcome::Usage);
     }
     if arguments.to_standard_output() {
@@ -159,6 +161,25 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             Ok(Outcome::Failed)
         }
     }
+}
+
+/// What is written must be what every command reads.
+fn check(text: &str, file: &Path, cluster: &str, host: &Host) -> Result<(), String> {
+    let config = config::parse(text, file, host).map_err(|errors| {
+        format!(
+            "{errors}\nwhat was found and answered does not fit together, and nothing was written; correct it where \
+             the comments of the lines say, or give the value by an option: standin init --help"
+        )
+    })?;
+    if config.name == cluster {
+        return Ok(());
+    }
+    let shown = file.display();
+    Err(format!(
+        "the cluster {} can't be described in {shown}: a file's name is the cluster's; nothing was written\n  \
+         what to do next: leave --output or --cluster out",
+        cluster.escape_debug()
+    ))
 }
 
 fn usage(failure: Failure) -> Outcome {
@@ -260,4 +281,68 @@ fn cluster_manager(text: &str) -> Result<ClusterManager, String> {
             );
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(words: &[&str]) -> Arguments {
+        Cli::parse_from(std::iter::once(&"init").chain(words)).arguments
+    }
+
+    #[test]
+    fn a_file_has_the_name_of_the_cluster() {
+        let named = arguments(&["--output", "/tmp/orders.yaml"]);
+        assert_eq!(named.answers().cluster.as_deref(), Some("orders"));
+        assert_eq!(named.file("orders"), Path::new("/tmp/orders.yaml"));
+        let shown = arguments(&["--output", "-"]);
+        assert_eq!(shown.answers().cluster, None);
+        assert!(shown.file("r0").ends_with("r0.yaml"));
+        assert_eq!(
+            arguments(&["--cluster", "a", "--output", "/b.yaml"]).answers().cluster.as_deref(),
+            Some("a")
+        );
+    }
+
+    #[test]
+    fn a_cluster_and_a_file_of_other_names_are_refused() {
+        let manual = include_str!("../../docs/configuration.md");
+        let text =
+            manual.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+        let host = Host::fixed("node1");
+        let problem =
+            |file: &str, cluster| check(text, Path::new(file), cluster, &host).err().unwrap_or_default();
+        assert_eq!(problem("/etc/standin/r0.yaml", "r0"), "");
+        assert!(problem("/etc/standin/r0.yaml", "r1").contains("can't be described"));
+        assert!(problem("/etc/standin/../x.yaml", "../x").contains("can't be described"));
+        assert!(check("nodes:", Path::new("/r0.yaml"), "r0", &host).is_err());
+    }
+
+    #[test]
+    fn answers_must_have_the_right_form() {
+        let mut answers = Answers::default();
+        let wrong = [
+            (Topic::Address, "node1"),
+            (Topic::PeerAddress, "10.0.0"),
+            (Topic::Vip, "10.0.0.1/33"),
+            (Topic::Directory, "data"),
+            (Topic::Socket, ""),
+            (Topic::ClusterManager, "corosync"),
+        ];
+        for (topic, text) in wrong {
+            assert!(take(topic, text, &mut answers).is_err(), "{text}");
+        }
+        assert_eq!(answers, Answers::default());
+        assert_eq!(take(Topic::Vip, "10.0.0.1/24", &mut answers), Ok(()));
+        assert_eq!(answers.vip, Some((Ipv4Addr::new(10, 0, 0, 1), Some(24))));
+    }
 }

@@ -40,12 +40,24 @@ pub fn next_steps(draft: &Draft, found: &Found, file: &Path) -> String {
     steps.push((why, vec![format!("standin plan {config}")]));
     let mut text = "what to do next:\n".to_owned();
     for (number, (why, lines)) in steps.iter().enumerate() {
-        text += &format!("  {}. {why}\n", number + 1);
+        text += &format!("  {}. {}\n", number + 1, wrapped(why).join("\n     "));
         for line in lines {
             text += &format!("       {line}\n");
         }
     }
     text
+}
+
+/// Lines of at most 90 characters, unless a word is longer.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < 90 => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn has_own_place(file: &Path, cluster: &str) -> bool {

@@ -222,11 +222,42 @@ fn list(words: &[String]) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// Plain where YAML takes it for the same text, otherwise in double quotes, whose escapes are those of JSON.
+/// Plain where YAML takes it for the same text, otherwise in double quotes. Those are JSON's, but for the characters that
+/// YAML does not let stand as they are.
 fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
     let shaped = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
     let is_text =
         || matches!(serde_yaml::from_str(text), Ok(serde_yaml::Value::String(same)) if same == text);
-    if shaped && is_text() { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if shaped && is_text() {
+        return text.to_owned();
+    }
+    let quoted = serde_json::Value::from(text).to_string();
+    let escaped = quoted.chars().map(|c| match c {
+        ' '..='~' => c.to_string(),
+        _ if c.is_alphanumeric() => c.to_string(),
+        _ => format!("\\U{:08x}", u32::from(c)),
+    });
+    escaped.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn yaml_reads_what_was_written(text in "\\PC{0,20}", word in "[a-z0-9#:~{}/ '\"-]{0,6}|yes|no|on|null|1e3|0x1|.inf") {
+            for text in [text, word] {
+                let yaml = format!("a: {}  # c\nb: [{}]\n", scalar(&text), scalar(&text));
+                let value: serde_yaml::Value = serde_yaml::from_str(&yaml).map_err(|error| {
+                    TestCaseError::fail(format!("{error}: {yaml}"))
+                })?;
+                prop_assert_eq!(value["a"].as_str(), Some(text.as_str()));
+                prop_assert_eq!(value["b"][0].as_str(), Some(text.as_str()));
+            }
+        }
+    }
 }
