@@ -98,10 +98,10 @@ fn damaged(server: &Server) {
     server.run(["CREATE TABLE shop.`da maged` (a INT) ENGINE=MyISAM", "FLUSH TABLES"]);
     fs::write(server.datadir().join("shop/da@0020maged.MYI"), "").unwrap();
     for output in [report::raw_offline(server), report::raw_online(server)] {
-        let said = match serde_json::from_slice::<serde_json::Value>(&output.stdout) {
-            Ok(report) => report["verdict"]["warning"].to_string(),
-            Err(_) => String::from_utf8(output.stderr).unwrap(),
-        };
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let said =
+            if output.status.success() { &said["verdict"]["warning"] } else { &said["failure"]["seen"] }
+                .to_string();
         assert!(said.contains("da maged") || said.contains("da@0020maged.MYI"), "{said}");
     }
 }

@@ -135,8 +135,8 @@ fn audit(arguments: &[&str]) -> Output {
 }
 
 fn parsed(output: &Output) -> Report {
-    let report: Report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let report: Report =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let code = if report.verdict.refused { 3 } else { 0 };
     assert_eq!(output.status.code(), Some(code), "{:?}", report.verdict);
     report

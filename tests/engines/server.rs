@@ -15,7 +15,7 @@ use nix::unistd::{Pid, Uid};
 use tempfile::TempDir;
 
 /// More than a start, a stop or a crash recovery needs here.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 /// What the largest data directory needs, with room to convert tables.
 const ROOM: u64 = 4 << 30;
 /// A schema whose directory is a symbolic link. MySQL 8 and later have none.
