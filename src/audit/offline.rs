@@ -10,6 +10,7 @@ mod schema;
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,9 @@ pub const TOP: usize = 10;
 
 /// InnoDB tables that are looked at for being sequences; with more of them, all count as tables.
 const SEQUENCES_LIMIT: usize = 20_000;
+
+/// Threads of a scan, whatever the number of processors.
+const LEAST_THREADS: usize = 4;
 
 /// Schemas without tables of anybody's.
 const VIRTUAL_SCHEMAS: [&str; 2] = ["performance_schema", "information_schema"];
@@ -72,9 +76,8 @@ pub fn scan_with(settings: &Settings, progress: Progress<'_>) -> Result<EngineTo
     let done = AtomicUsize::new(0);
     let wants_sequences = AtomicBool::new(true);
     let total = top.schemas.len();
-    top.schemas
-        .par_iter()
-        .try_for_each(|(name, path)| {
+    let scan_all = || {
+        top.schemas.par_iter().try_for_each(|(name, path)| {
             let schema = schema::scan(path, settings, &wants_sequences)?;
             // Under the lock, so that the numbers never go back.
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,9 +86,22 @@ pub fn scan_with(settings: &Settings, progress: Progress<'_>) -> Result<EngineTo
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok(())
         })
-        .map_err(|problem: Problem| problem.failure(datadir))?;
+    };
+    pool()?.install(scan_all).map_err(|problem: Problem| problem.failure(datadir))?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(found.finish(&top))
+}
+
+/// Threads that wait for the disk cost no processor, and a disk likes several requests at a time.
+fn pool() -> Result<rayon::ThreadPool, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(LEAST_THREADS);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
+        Failure::failed(
+            format!("the threads of the scan can't be started: {error}"),
+            "without them the storage engines can't be counted",
+            "see whether the machine is out of memory or processes (`dmesg | tail`, `ulimit -u`), then try again",
+        )
+    })
 }
 
 /// Why a scan stopped.

@@ -26,6 +26,9 @@ pub const REFUSE_ABOVE_PERCENT: u8 = 50;
 /// The engines whose share refuses.
 const REFUSING: [Engine; 2] = [Engine::MyISAM, Engine::AriaNotCrashSafe];
 
+/// How the sentence of a refusal ends.
+const REFUSED: &str = ": a takeover is refused";
+
 /// What the totals mean for a takeover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -35,6 +38,13 @@ pub struct Verdict {
     pub warning: Option<String>,
     /// The decision with the shares that led to it.
     pub sentence: String,
+}
+
+impl Verdict {
+    /// The shares of a refusal without its consequence, for a takeover that goes on all the same.
+    pub fn shares(&self) -> &str {
+        self.sentence.strip_suffix(REFUSED).unwrap_or(&self.sentence)
+    }
 }
 
 /// Refuses when what is not crash-safe holds more than `refuse_above_percent` of the users' bytes or tables; 100 never
@@ -74,7 +84,7 @@ pub fn verdict(totals: &EngineTotals, refuse_above_percent: u8) -> Verdict {
             refused: true,
             warning: warning(totals),
             sentence: format!(
-                "{shares}, above the limit of {refuse_above_percent} %; that does not survive a crash, so a takeover is refused"
+                "{shares}, above the limit of {refuse_above_percent} % for what does not survive a crash{REFUSED}"
             ),
         };
     }
@@ -222,8 +232,9 @@ mod tests {
 
     #[test]
     fn the_sentence_names_the_numbers() {
-        let Verdict { refused, sentence, .. } = verdict(&totals((1, 250), (1, 0, 750)), 50);
-        assert!(refused && sentence.contains("750 B of 1000 B (75.0 %)"), "{sentence}");
+        let found = verdict(&totals((1, 250), (1, 0, 750)), 50);
+        assert!(found.refused && found.sentence.contains("750 B of 1000 B (75.0 %)"), "{}", found.sentence);
+        assert!(found.sentence.ends_with("refused") && !found.shares().contains("refused"));
     }
 
     proptest! {

@@ -27,7 +27,8 @@ pub(crate) use self::places::clean;
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let mysqld = &survey.mysqld;
-    let mut findings = running::examine(mysqld, config);
+    let mut findings = vec![running::version(mysqld, &survey.unit.command)];
+    findings.extend(running::examine(mysqld, config));
     findings.extend(running::unknown_server(mysqld));
     findings.extend(running::elsewhere(&survey.observation, config));
     findings.extend(places::examine(mysqld, config));

@@ -18,9 +18,9 @@ pub(super) fn replace_line(file: &Path, line: usize, text: &str) -> String {
     sed(file, &format!("{line}s/.*/{replacement}/"))
 }
 
-/// Takes a line out.
-pub(super) fn delete_line(file: &Path, line: usize) -> String {
-    sed(file, &format!("{line}d"))
+/// Makes a comment of a line, so that those below it keep their numbers.
+pub(super) fn comment_out(file: &Path, line: usize) -> String {
+    sed(file, &format!("{line}s/^/# /"))
 }
 
 /// Runs a script of sed on a file.
@@ -89,8 +89,8 @@ mod tests {
         shell(&replace_line(&link, 2, text));
         assert_eq!(fs::read_to_string(&file).unwrap(), format!("one\n{text}\nthree\n"));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        shell(&delete_line(&link, 1));
-        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{text}\nthree\n"));
+        shell(&comment_out(&link, 1));
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("# one\n{text}\nthree\n"));
     }
 
     #[test]

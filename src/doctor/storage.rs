@@ -109,10 +109,12 @@ fn mount_options(config: &Config) -> Finding {
     let options = &config.mount.options;
     let without = |option: &str, finding: Finding| {
         let o = option.replace('/', "\\/");
-        // One of a list in brackets, or one on a line of its own.
-        let script = format!(
-            "/^ *- *{o} *$/d; s/\\(\\[\\|, *\\){o} *\\(,\\|\\]\\)/\\1\\2/; s/\\[ *, */[/; s/, *,/,/; s/, *\\]/]/"
-        );
+        // One of a list in brackets, or one on a line of its own, which becomes a comment so that the lines below it keep
+        // their numbers. A list must not be left without a value.
+        let empty = if options.len() == 1 { "s/^\\( *options:\\) *$/\\1 []/; " } else { "" };
+        let in_brackets =
+            format!("s/\\(\\[\\|, *\\){o} *\\(,\\|\\]\\)/\\1\\2/; s/\\[ *, */[/; s/, *,/,/; s/, *\\]/]/");
+        let script = format!("{empty}s/^ *- *{o} *$/# &/; /options:/{{{in_brackets}}}");
         finding
             .remedy(remedy::sed(&config.file, &script))
             .advice("on both nodes; it counts from the next mount")
@@ -256,6 +258,23 @@ mod tests {
                 assert!(crate::node::command::run(&words, Duration::from_secs(10)).unwrap().succeeded());
             }
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text(after), "{options}");
+        }
+        // Each on a line of its own.
+        for (options, left) in [("nobarrier", &[][..]), ("noatime\n    - nobarrier", &["noatime"])] {
+            let flow = "mount: {device: /dev/drbd0, directory: /var/lib/mysql, type: ext4}";
+            let block = format!(
+                "mount:\n  device: /dev/drbd0\n  directory: /var/lib/mysql\n  type: ext4\n  options:\n    - {options}"
+            );
+            let parsed = || {
+                let text = std::fs::read_to_string(&file).unwrap();
+                crate::config::parse(&text, &file, &Host::fixed("node2")).unwrap()
+            };
+            std::fs::write(&file, sample::CONFIGURATION.replace(flow, &block)).unwrap();
+            for command in mount_options(&parsed()).remedy {
+                let words = ["sh".to_owned(), "-c".to_owned(), command];
+                assert!(crate::node::command::run(&words, Duration::from_secs(10)).unwrap().succeeded());
+            }
+            assert_eq!(parsed().mount.options, left);
         }
     }
 }

@@ -234,11 +234,8 @@ fn environment(survey: &Survey) -> Finding {
         format!("{} is set", names.join(", ")),
         "the doctor looks at other files than a takeover that a cluster manager starts",
     );
-    // From the last line up, so that the numbers stay right.
-    let mut lines: Vec<usize> = variables.iter().filter_map(|variable| variable.line).collect();
-    lines.sort_unstable();
-    for line in lines.into_iter().rev() {
-        finding = finding.remedy(remedy::delete_line(Path::new("/etc/environment"), line));
+    for line in variables.iter().filter_map(|variable| variable.line) {
+        finding = finding.remedy(remedy::comment_out(Path::new("/etc/environment"), line));
     }
     finding.advice(format!("in this shell: unset {}", names.join(" ")))
 }
@@ -350,7 +347,7 @@ mod tests {
             .to_vec();
         let warned = finding(&survey, "environment").unwrap();
         assert_eq!(warned.status, Status::Warn);
-        assert_eq!(warned.remedy[0], "sed -i --follow-symlinks 4d /etc/environment");
+        assert_eq!(warned.remedy[0], "sed -i --follow-symlinks '1s/^/# /' /etc/environment");
         assert_eq!(warned.advice.as_deref(), Some("in this shell: unset STANDIN_HOST STANDIN_STATE_DIR"));
     }
 }

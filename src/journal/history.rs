@@ -32,7 +32,7 @@ pub struct StepTime {
     pub step: String,
     /// Seconds it took; none when it was cut short.
     pub seconds: Option<f64>,
-    /// What came of it: done, already so, failed with what was seen, or killed.
+    /// What came of it: done or already so, and what it warned of; failed with what was seen; or cut short.
     pub result: String,
 }
 
@@ -84,7 +84,9 @@ fn add(run: &mut Run, event: &Event) {
         Event::UndoStart { of, .. } => run.steps.push(begin(format!("undo {of}"))),
         Event::StepEnd { seconds, applied, .. } | Event::UndoEnd { seconds, applied, .. } => {
             let note = applied.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            end(run, *seconds, format!("{}{note}", changed(applied.change)));
+            let warning =
+                applied.warning.as_ref().map(|text| format!("; warning: {text}")).unwrap_or_default();
+            end(run, *seconds, format!("{}{note}{warning}", changed(applied.change)));
         }
         Event::StepFailed { seconds, failure, .. } | Event::UndoFailed { seconds, failure, .. } => {
             end(run, *seconds, format!("failed: {}", failure.seen));
@@ -315,6 +317,18 @@ mod tests {
         assert!(promoting(&entries, "this boot").is_some());
         assert_eq!(promoting(&entries, "another boot"), None);
         assert_eq!(promoting(&entries, ""), None);
+    }
+
+    #[test]
+    fn what_a_step_warned_of_is_told() {
+        let warned = Event::StepEnd {
+            step: "audit-engines".to_owned(),
+            seconds: 0.1,
+            applied: Applied::done().warning("a tenth is MyISAM"),
+        };
+        let entry = |event| Entry { at: String::new(), run: 1, event };
+        let entries = [begin(Goal::Takeover), start("audit-engines"), warned, end(Outcome::Done)].map(entry);
+        assert_eq!(runs(&entries)[0].steps[0].result, "done; warning: a tenth is MyISAM");
     }
 
     #[test]

@@ -163,17 +163,17 @@ impl RealNode {
         // A table that the power cut broke must not keep all the others from being served.
         let settings = Settings { datadir: datadir.to_owned(), top: TOP, tolerate_damage: true };
         let totals: EngineTotals = worker::call(&worker::Request::Audit { settings }, attempt.deadline())?;
-        let Verdict { refused, warning, sentence } = verdict(&totals, refuse_above_percent);
-        if refused && !accept_myisam {
+        let verdict: Verdict = verdict(&totals, refuse_above_percent);
+        if verdict.refused && !accept_myisam {
             return Err(Failure::refused(
-                sentence,
+                verdict.sentence,
                 "crashed MyISAM tables need a slow repair and may lose rows, so that a takeover that starts them makes things worse",
                 "convert them to InnoDB on the active node (standin audit prints the statements), or accept it: \
                  standin takeover --accept-myisam",
             ));
         }
-        let accepted = refused.then(|| format!("{sentence}; accepted by --accept-myisam"));
-        let warnings: Vec<String> = accepted.into_iter().chain(warning).collect();
+        let accepted = verdict.refused.then(|| format!("{}; accepted by --accept-myisam", verdict.shares()));
+        let warnings: Vec<String> = accepted.into_iter().chain(verdict.warning).collect();
         let applied = Applied::done();
         Ok(if warnings.is_empty() { applied } else { applied.warning(warnings.join("; ")) })
     }

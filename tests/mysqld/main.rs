@@ -7,6 +7,7 @@
 
 mod server;
 mod unit;
+mod variables;
 
 use std::fs;
 use std::net::Ipv4Addr;

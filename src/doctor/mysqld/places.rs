@@ -152,7 +152,13 @@ fn on_the_device(survey: &MysqldSurvey, config: &Config, place: &Place) -> Optio
     };
     let outside = |value: &str| target(value).filter(|path| !is_under(survey, path, &config.mount.directory));
     let next = setting.next.as_ref().and_then(|(value, place)| Some((outside(value)?, place)));
-    let now = setting.now.as_deref().and_then(outside);
+    // The running server's log_bin says only whether it is on; its place has a variable of its own.
+    let now_at = match place.name {
+        "log_bin" => variable(survey, "log_bin_basename"),
+        "relay_log" => variable(survey, "relay_log_basename"),
+        _ => setting.now.as_deref(),
+    };
+    let now = now_at.filter(|_| setting.now.is_some()).and_then(outside);
     let device = config.mount.directory.display();
     if let Some(path) = now {
         // What is there must be moved while the server is down: a person's work.
@@ -182,6 +188,10 @@ fn on_the_device(survey: &MysqldSurvey, config: &Config, place: &Place) -> Optio
     }
     let shown = setting.value().filter(|value| !value.is_empty()).unwrap_or("in the data directory");
     Some(Finding::pass(place.check, format!("{shown}: on {device}")))
+}
+
+fn variable<'a>(survey: &'a MysqldSurvey, name: &str) -> Option<&'a str> {
+    running(survey)?.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 /// The value that keeps file names and moves them into the data directory.
@@ -318,6 +328,15 @@ mod tests {
         let finding = findings.iter().find(|finding| finding.check == "mysqld-redo-log").unwrap();
         assert_eq!(finding.status, Status::Fail);
         assert!(finding.remedy.is_empty() && finding.advice.as_ref().unwrap().contains("stop the server"));
+    }
+
+    #[test]
+    fn the_running_server_tells_the_place_of_its_binary_log_apart() {
+        let mut survey = sample::survey().mysqld;
+        sample::run(&mut survey, &[("log_bin", "ON"), ("log_bin_basename", "/var/log/mysql/mysql-bin")]);
+        assert_eq!(sample::status(&examined(&survey), "mysqld-binlog"), Some(Status::Fail));
+        sample::run(&mut survey, &[("log_bin", "ON"), ("log_bin_basename", "/var/lib/mysql/mysql-bin")]);
+        assert_eq!(sample::status(&examined(&survey), "mysqld-binlog"), Some(Status::Pass));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::plan::MysqldControl;
 
 pub(super) fn examine(survey: &MysqldSurvey, config: &Config) -> Vec<Finding> {
     [
-        Some(version(survey)),
         option_files(survey),
         credentials(survey, config),
         login(survey, config),
@@ -22,9 +21,11 @@ pub(super) fn examine(survey: &MysqldSurvey, config: &Config) -> Vec<Finding> {
     .collect()
 }
 
-fn version(survey: &MysqldSurvey) -> Finding {
+/// A unit whose command line names no server runs a script or a container: then nothing can be said.
+pub(super) fn version(survey: &MysqldSurvey, command: &[String]) -> Finding {
     let check = "mysqld-program";
     match &survey.program {
+        Fact::Unknown(cause) if command.is_empty() => Finding::unknown(check, cause),
         Fact::Known(program) => {
             let (major, minor, patch) = program.version;
             Finding::pass(check, format!("{} {major}.{minor}.{patch} ({:?})", program.path.display(), program.flavour))
@@ -56,7 +57,7 @@ fn option_files(survey: &MysqldSurvey) -> Option<Finding> {
     let file = problem.file.to_string_lossy();
     Some(match problem.line {
         Some(line) => finding
-            .remedy(remedy::sed(&problem.file, &format!("{line}s/^/# /")))
+            .remedy(remedy::comment_out(&problem.file, line))
             .advice("the remedy makes the line a comment; write what was meant"),
         None if problem.what.contains("everybody may write") => {
             finding.remedy(remedy::words(&["chmod", "go-w", &file]))
@@ -331,8 +332,11 @@ mod tests {
     #[test]
     fn a_missing_program_fails() {
         let mut survey = sample::survey().mysqld;
+        let program = ["/usr/sbin/mariadbd".to_owned()];
+        assert_eq!(version(&survey, &program).status, Status::Pass);
         survey.program = Fact::Unknown("there is no /usr/sbin/mariadbd".to_owned());
-        assert_eq!(status(&survey, "mysqld-program"), Some(Status::Fail));
+        assert_eq!(version(&survey, &program).status, Status::Fail);
+        assert_eq!(version(&survey, &[]).status, Status::Warn);
     }
 
     #[test]

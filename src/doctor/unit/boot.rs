@@ -1,6 +1,6 @@
 //! Nothing but a takeover may start the server: not the boot, not a socket, not a second unit.
 
-use crate::doctor::survey::{Survey, Unit, UnitSurvey};
+use crate::doctor::survey::{BootLink, Survey, Unit, UnitSurvey};
 use crate::doctor::{Finding, remedy};
 
 /// Units that start this one, or others that would be in its way.
@@ -39,27 +39,32 @@ pub(super) fn servers(survey: &Survey, unit: Option<&Unit>) -> Option<Finding> {
     let Some(first) = links.first() else {
         return Some(Finding::pass(check, "no other unit starts a server at boot"));
     };
-    let starts_this = SOCKETS.contains(&first.name.as_str());
-    let why = if starts_this {
-        "systemd starts the server as soon as anybody connects, also on the node that does not have the data"
-    } else {
-        "a second server may take the port, the socket or the data directory before this one"
+    let seen = |link: &BootLink| format!("{} starts {}", link.link.display(), link.name);
+    let mut finding = match links.iter().find(|link| SOCKETS.contains(&link.name.as_str())) {
+        Some(socket) => Finding::fail(
+            check,
+            seen(socket),
+            "systemd starts the server as soon as anybody connects, also on the node that does not have the data",
+        ),
+        None => Finding::warn(
+            check,
+            seen(first),
+            "a second server may take the port, the socket or the data directory before this one",
+        ),
     };
-    let mut finding = Finding::fail(check, format!("{} starts {}", first.link.display(), first.name), why);
     for link in links {
         finding = finding.remedy(remedy::words(&["rm", "-f", &link.link.to_string_lossy()]));
     }
     Some(
         finding
             .remedy("systemctl daemon-reload")
-            .advice("stop what runs already: systemctl stop, when it is not the active node's"),
+            .advice("not when it is a database of its own that is meant to run here, on another port"),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::survey::BootLink;
     use crate::doctor::{Status, sample, unit::examine};
 
     fn finding(survey: &Survey, check: &str) -> Finding {
@@ -97,6 +102,8 @@ mod tests {
     fn other_servers_and_sockets_are_found() {
         let mut survey = sample::survey();
         assert_eq!(finding(&survey, "unit-others-at-boot").status, Status::Pass);
+        survey.unit.at_boot.push(link("mysqld@other.service"));
+        assert_eq!(finding(&survey, "unit-others-at-boot").status, Status::Warn);
         survey.unit.at_boot.push(link("mariadb.socket"));
         assert_eq!(finding(&survey, "unit-others-at-boot").status, Status::Fail);
     }

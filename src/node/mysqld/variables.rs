@@ -111,9 +111,10 @@ fn tell(connection: &mut Conn) -> Result<Told, Error> {
         )
     } else {
         (
+            // What the server set by itself in its start (foreign_key_checks) has no user.
             connection.query(
                 "SELECT LOWER(VARIABLE_NAME), NULL FROM performance_schema.variables_info \
-                 WHERE VARIABLE_SOURCE = 'DYNAMIC'",
+                 WHERE VARIABLE_SOURCE = 'DYNAMIC' AND SET_USER IS NOT NULL",
             ),
             connection.query(
                 "SELECT LOWER(VARIABLE_NAME), VARIABLE_VALUE FROM performance_schema.persisted_variables",
