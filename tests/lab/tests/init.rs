@@ -63,6 +63,7 @@ fn the_first_configuration_serves_a_takeover() -> Result<()> {
             node.run_ok("rm /etc/standin/r0.yaml && ip route replace default via 10.77.0.254")
         })?;
         what_is_missing_is_named(lab, &cluster)?;
+        a_person_is_asked(lab.node1())?;
         for node in lab.nodes() {
             let begun = Instant::now();
             let output = cluster.expect(node, "init --vip 10.77.0.100", 0)?;
@@ -91,6 +92,19 @@ fn what_is_missing_is_named(lab: &Lab, cluster: &Cluster<'_>) -> Result<()> {
     ensure!(output.stderr.contains("--vip: ") && !output.stderr.contains("--unit"), "{output}");
     let output = lab.node1().run("ls /etc/standin/r0.yaml")?;
     ensure!(output.code != 0, "a file was written: {output}");
+    Ok(())
+}
+
+/// On a terminal, again and again until the answer is one.
+fn a_person_is_asked(node: &Node) -> Result<()> {
+    let typed = "printf 'somewhere\\n10.77.0.100/24\\n'";
+    let terminal = "script --quiet --return --command 'standin init --output /run/asked.yaml' /dev/null";
+    let output = node.run_with_deadline(&format!("{typed} | {terminal}"), SOON)?;
+    ensure!(output.success(), "{output}");
+    for part in ["What is the virtual IP", "somewhere is not an IPv4 address", "wrote /run/asked.yaml"] {
+        ensure!(output.stdout.contains(part), "{part:?} is missing: {output}");
+    }
+    ensure!(node.run_ok("cat /run/asked.yaml")?.contains("address: 10.77.0.100/24"));
     Ok(())
 }
 
