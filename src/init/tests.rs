@@ -196,6 +196,17 @@ fn heartbeat_tells_nearly_all() {
 }
 
 #[test]
+fn none_of_this_nodes_addresses_is_the_peers() {
+    let mut found = found();
+    haresources(&mut found, "node1 drbddisk::r0 10.77.0.100\n");
+    found.interfaces[0].addresses = networks(&["10.77.0.1/24", "10.77.0.5/24"]);
+    found.hosts.clear();
+    assert_eq!(topics(&found, &Answers::default()), [Topic::Address]);
+    let answers = Answers { address: Some(Ipv4Addr::new(10, 77, 0, 5)), ..Answers::default() };
+    assert_eq!(draft(&found, &answers).unwrap().nodes[1].address.value, Ipv4Addr::new(10, 77, 0, 2));
+}
+
+#[test]
 fn keepalived_fstab_and_corosync_are_sources_too() {
     let mut found = found();
     found.hosts.clear();
