@@ -1,13 +1,15 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check lab bench lab-test clean
+.PHONY: help demo test fast check lab bench bench-audit lab-test fuzz clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
 	@echo 'make test      everything: format, lints, unit, property, CLI, network and lab tests (root)'
 	@echo 'make fast      what needs neither root nor the lab'
 	@echo 'make bench     a takeover against the bare commands, five rounds in the lab (root)'
+	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
+	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make lab       build the images of the lab'
 
 demo: lab
@@ -31,6 +33,13 @@ lab:
 
 bench: lab
 	target/release/lab compare --rounds 5
+
+bench-audit:
+	$(CARGO) build --locked --release --bin standin
+	tests/bench/audit
+
+fuzz:
+	tests/fuzz $(SECONDS_EACH)
 
 lab-test: lab
 	tests/lab/run-tests

@@ -50,6 +50,29 @@ pub fn load(selector: Option<&str>, host: &Host) -> Result<Config, ConfigErrors>
     parse(&file::read(&file)?, &file, host)
 }
 
+/// The configuration of the cluster on a DRBD resource: the one that `selector` names as in [`load`], or else the only one
+/// in the directory with that resource. Broken files of other clusters are not in the way.
+///
+/// # Errors
+/// As [`load`]; and none or several with that resource.
+pub fn load_for_resource(
+    resource: &str,
+    selector: Option<&str>,
+    host: &Host,
+) -> Result<Config, ConfigErrors> {
+    let directory = file::directory();
+    if selector.is_some() {
+        let config = parse_file(&file::select(selector, &directory)?, host)?;
+        return file::the_one_with(resource, vec![Ok(config)], &directory);
+    }
+    let read = file::all(&directory).iter().map(|file| parse_file(file, host)).collect();
+    file::the_one_with(resource, read, &directory)
+}
+
+fn parse_file(path: &Path, host: &Host) -> Result<Config, ConfigErrors> {
+    parse(&file::read(path)?, path, host)
+}
+
 /// The configuration that `text` holds; `file` names it in errors and names the cluster.
 ///
 /// # Errors

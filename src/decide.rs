@@ -1,6 +1,7 @@
 //! Pure decisions: no clock, no input or output, no sleep. Observation + configuration → a plan or a refusal.
 
 mod evidence;
+mod fence_peer;
 mod release;
 mod takeover;
 
@@ -9,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
+pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use release::release;
 pub use takeover::takeover;
 

@@ -6,15 +6,16 @@
 mod cluster_manager;
 mod drbd;
 mod edit;
-mod mysqld;
+pub mod mysqld;
 mod network;
 mod peer;
+mod remedy;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod sample;
-mod storage;
+pub mod storage;
 pub mod survey;
-mod system;
+pub mod system;
 mod unit;
 
 use serde::{Deserialize, Serialize};

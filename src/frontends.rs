@@ -1,7 +1,9 @@
 //! How people and programs call standin.
 
+mod audit;
 pub mod cli;
 mod doctor;
+mod fence_peer;
 mod history;
 mod init;
 mod lock;

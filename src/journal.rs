@@ -14,9 +14,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-pub use history::{Run, StepTime, past, runs};
+pub use history::{Run, StepTime, past, promoting, runs};
 
-use crate::decide::Request;
+use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};
 use crate::node::Applied;
 use crate::plan::{Goal, Plan};
@@ -109,6 +109,17 @@ pub enum Event {
         /// What was seen, why it matters, what to do next.
         failure: Failure,
     },
+    /// DRBD asked the fence-peer handler, and this was its answer.
+    FencePeerAnswered {
+        /// The answer.
+        answer: FenceAnswer,
+        /// Why, in one sentence.
+        reason: String,
+        /// Seconds from the question to the answer.
+        seconds: f64,
+    },
+    /// DRBD told the unfence-peer handler that both disks are UpToDate again.
+    PeerUnfenced,
     /// The run is over.
     End {
         /// How it ended.
@@ -216,6 +227,25 @@ pub fn path(cluster: &str) -> PathBuf {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_processes_never_tear_each_others_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r0.journal");
+        let long = "x".repeat(20_000);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    // Opened apart, as by two processes.
+                    let mut journal = Journal::open(&path).unwrap();
+                    for _ in 0..200 {
+                        journal.append(&Event::StepStart { step: long.clone() }).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(read(&path).unwrap().len(), 400);
+    }
 
     #[test]
     fn a_line_that_was_cut_short_does_not_swallow_the_next_one() {

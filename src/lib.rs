@@ -12,6 +12,7 @@
 //! | [`audit`] | which storage engines hold the data |
 //! | [`doctor`] | every precondition of a takeover, each with its remedy |
 //! | [`foreign`] | parsers of other programs' files |
+//! | [`fuzz`] | every parser of foreign bytes by name, for fuzzing |
 //! | [`init`] | pure: what was found and answered → the first configuration |
 //! | [`frontends`] | the command line |
 //!
@@ -25,6 +26,8 @@ pub mod execute;
 pub mod failure;
 pub mod foreign;
 pub mod frontends;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod init;
 pub mod journal;
 pub mod node;

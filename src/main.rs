@@ -12,6 +12,9 @@ fn main() -> ExitCode {
         .format_target(false)
         .init();
     let cli = cli::Cli::parse();
+    if let Some(code) = cli::run_drbd_handler(&cli) {
+        return ExitCode::from(code);
+    }
     let outcome = cli::run(&cli).unwrap_or_else(|error| {
         // Whoever reads standard error may be gone; the exit code still tells.
         let _ = writeln!(io::stderr(), "standin: {error:#}");

@@ -1,12 +1,14 @@
 //! The only code that touches the machine: one trait, a real node and a pair of simulated ones.
 
 pub mod address;
+mod clock;
 pub mod command;
 pub mod credentials;
 pub mod discover;
 pub mod drbd;
 pub mod filesystem;
 pub mod heartbeat;
+pub mod kernel_log;
 pub mod mysqld;
 pub mod option_files;
 pub mod pacemaker;

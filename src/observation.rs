@@ -282,3 +282,14 @@ pub struct Past {
     /// Names of the steps that an unfinished takeover had started (it was killed before it ended).
     pub unfinished_takeover: Vec<String>,
 }
+
+/// A takeover of this node that promotes at this moment, as the journal shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OwnTakeover {
+    /// On which ground it stands.
+    pub reason: String,
+    /// It judged that a peer which is not connected is out of the way, and did not rely on one that yielded while connected.
+    pub peer_judged: bool,
+    /// The fence command or a person confirmed that the peer is out of the way.
+    pub confirmed: bool,
+}

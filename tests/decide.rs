@@ -89,6 +89,25 @@ fn a_peer_that_yielded_is_promoted_over_while_connected() {
 }
 
 #[test]
+fn promoting_over_a_connected_peer_leaves_drbds_handler_the_time_to_fence_it() {
+    let observation = standby_with(|world| {
+        world.machines[0].role = Role::Secondary;
+        world.machines[0].vip = false;
+        world.machines[1].peer_role = Role::Secondary;
+    });
+    let promotion = |config: &Config, observation: &Observation| {
+        let plan = planned(observation, config, Request::default());
+        plan.steps.iter().find(|step| step.action.name() == "promote-drbd").unwrap().deadline
+    };
+    let mut fenced = config();
+    fenced.fence = Some(vec!["/sbin/fence".into()]);
+    let limits = &fenced.limits;
+    assert_eq!(promotion(&config(), &observation), limits.drbd);
+    assert_eq!(promotion(&fenced, &observation), limits.drbd + limits.fence_peer);
+    assert_eq!(promotion(&fenced, &peer_lost()), limits.drbd, "it is fenced in a step of its own");
+}
+
+#[test]
 fn a_secondary_behind_a_cut_replication_link_has_not_yielded() {
     let mut observation = standby_with(|world| {
         world.machines[0].role = Role::Secondary;

@@ -1,301 +1,315 @@
 //! Engine totals from the files of a data directory, for a standby whose mysqld does not run.
 //!
-//! An engine is known by the extension of its data files. A `.frm` without a data file of its own carries the engine
-//! in its fourth byte (`legacy_db_type` in the server's `handler.h`: 12 is InnoDB); InnoDB there means that the table
-//! lives in the system tablespace. MySQL 8 has no `.frm` and does not show such tables.
-//!
-//! Links of DATA DIRECTORY are followed for MyISAM (symbolic links), not for InnoDB's `.isl`.
+//! An engine is known by the extension of its data files. A `.frm` without a data file of its own names the engine in its
+//! header; InnoDB there means that the table lives in the system tablespace. MySQL 8 has no `.frm` and does not show such
+//! tables. Links of DATA DIRECTORY are followed: symbolic links and InnoDB's `.isl`. MySQL 8 has links for MyISAM alone.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+mod files;
+mod notes;
+mod schema;
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{Engine, EngineTotals, Totals};
+pub use self::files::{is_full_text_part, table_of};
+use self::notes::Notes;
+use self::schema::Schema;
+use super::headers::HeaderError;
+use super::offenders::Largest;
+use super::{Engine, EngineTotals, Totals, is_system_schema};
 use crate::failure::Failure;
 
-const SYSTEM_SCHEMAS: [&str; 4] = ["mysql", "sys", "performance_schema", "information_schema"];
+/// Offenders that a report shows by default.
+pub const TOP: usize = 10;
 
-/// Directories in a data directory that are not schemas.
-const NOT_SCHEMAS: [&str; 3] = ["lost+found", "#innodb_redo", "#innodb_temp"];
+/// InnoDB tables that are looked at for being sequences; with more of them, all count as tables.
+const SEQUENCES_LIMIT: usize = 20_000;
+
+/// Schemas without tables of anybody's.
+const VIRTUAL_SCHEMAS: [&str; 2] = ["performance_schema", "information_schema"];
+
+/// How a data directory is scanned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The data directory.
+    pub datadir: PathBuf,
+    /// How many offenders are kept.
+    pub top: usize,
+    /// Go on at a damaged header, and say so in [`EngineTotals::damaged`]: a takeover must not end at a table that the power
+    /// cut broke. Whatever such a header hides counts as not crash-safe.
+    pub tolerate_damage: bool,
+}
+
+/// Told of the schemas that are done, and of how many there are.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Adds up what each engine holds under `datadir`.
 ///
 /// # Errors
-/// It is not a data directory, or some of it can't be read: a partial sum would make MyISAM look smaller than it is.
+/// It is not a data directory, some of it can't be read, or a header is damaged: a partial sum would make MyISAM look
+/// smaller than it is.
 pub fn scan(datadir: &Path) -> Result<EngineTotals, Failure> {
-    let shown = datadir.display();
-    let unreadable = |error: io::Error| {
-        Failure::failed(
-            format!("the data directory {shown} can't be read completely: {error}"),
-            "a partial count could hide MyISAM tables",
-            format!("check that {shown} is mounted and readable: ls -la {shown}"),
-        )
-    };
-    let mut files = Vec::new();
-    let mut schemas = Vec::new();
-    for entry in fs::read_dir(datadir).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // Follows links: a schema may be a symbolic link to a directory elsewhere.
-        match fs::metadata(entry.path()) {
-            Ok(metadata) if metadata.is_dir() => schemas.push((name, entry.path())),
-            Ok(metadata) => files.push((name, metadata.len())),
-            // A name whose file is gone: a temporary table that ended while we looked, or a dangling link.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(error)),
-        }
-    }
-    let has_file = |wanted: &str| files.iter().any(|(name, _)| name == wanted);
-    if !has_file("ibdata1") && !has_file("mysql.ibd") && !schemas.iter().any(|(name, _)| name == "mysql") {
-        return Err(Failure::failed(
-            format!("{shown} is not a data directory: it has neither ibdata1 nor a mysql schema"),
-            "without the data nothing can be said about its storage engines",
-            "check that the data file system is mounted there and that datadir is right in the configuration",
-        ));
-    }
+    let settings = Settings { datadir: datadir.to_owned(), top: TOP, tolerate_damage: false };
+    scan_with(&settings, &|_, _| {})
+}
 
-    let scanned: Vec<(bool, Schema)> = schemas
+/// The same, with settings.
+///
+/// # Errors
+/// As [`scan`]; a damaged header only when it is not tolerated.
+pub fn scan_with(settings: &Settings, progress: Progress<'_>) -> Result<EngineTotals, Failure> {
+    let datadir = &settings.datadir;
+    let top = TopLevel::list(datadir).map_err(|problem| problem.failure(datadir))?;
+    top.must_be_a_data_directory(datadir)?;
+
+    let found = Mutex::new(Found::new(settings.top));
+    let done = AtomicUsize::new(0);
+    let wants_sequences = AtomicBool::new(true);
+    let total = top.schemas.len();
+    top.schemas
         .par_iter()
-        .filter(|(name, _)| !NOT_SCHEMAS.contains(&name.as_str()))
-        .map(|(name, path)| Ok((SYSTEM_SCHEMAS.contains(&name.as_str()), Schema::scan(path)?)))
-        .collect::<io::Result<_>>()
-        .map_err(unreadable)?;
+        .try_for_each(|(name, path)| {
+            let schema = schema::scan(path, settings, &wants_sequences)?;
+            // Under the lock, so that the numbers never go back.
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.add(is_system_schema(name), schema);
+            wants_sequences.store(!found.too_many_sequences, Ordering::Relaxed);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            Ok(())
+        })
+        .map_err(|problem: Problem| problem.failure(datadir))?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(found.finish(&top))
+}
 
-    let mut totals = EngineTotals::default();
-    let mut system_tablespace = 0u64;
-    for (name, bytes) in files {
-        let table = Totals { tables: 1, empty_tables: 0, bytes };
-        if name.starts_with("ibdata") {
-            system_tablespace += bytes;
-            totals.innodb_shared_bytes += bytes;
-        } else if name.starts_with("undo") {
-            totals.innodb_shared_bytes += bytes;
-        } else if name == "mysql.ibd" {
-            totals.system.entry(Engine::InnoDB).or_default().add(table);
-        } else if name.ends_with(".ibd") {
-            // A general tablespace: how many tables it holds can't be seen from outside.
-            totals.user.entry(Engine::InnoDB).or_default().add(table);
+/// Why a scan stopped.
+#[derive(Debug)]
+enum Problem {
+    Unreadable { file: PathBuf, error: io::Error },
+    Damaged { file: PathBuf, error: HeaderError },
+}
+
+impl Problem {
+    fn unreadable(file: &Path, error: io::Error) -> Self {
+        Self::Unreadable { file: file.to_owned(), error }
+    }
+
+    fn failure(self, datadir: &Path) -> Failure {
+        let datadir = datadir.display();
+        match self {
+            Self::Unreadable { file, error } => {
+                let file = file.display();
+                Failure::failed(
+                    format!("the data directory {datadir} can't be read completely: {file}: {error}"),
+                    "a partial count could hide MyISAM tables",
+                    format!("check that {datadir} is mounted and readable: ls -la {file}"),
+                )
+            }
+            Self::Damaged { file, error } => {
+                let file = file.display();
+                Failure::failed(
+                    format!("{file} is damaged: {error}"),
+                    "the server can't open that table, and what it holds can't be told: it could be MyISAM",
+                    format!(
+                        "restore the table from a backup or drop it: ls -la {file}; a takeover only warns of it"
+                    ),
+                )
+            }
         }
     }
-    for (is_system, schema) in scanned {
+}
+
+/// The data directory itself.
+#[derive(Debug, Default)]
+struct TopLevel {
+    schemas: Vec<(String, PathBuf)>,
+    files: Vec<(String, u64)>,
+    /// Bytes of engines that keep their files in a directory of their own: RocksDB.
+    other_bytes: u64,
+    linked_schemas: Vec<String>,
+    has_mysql_tables: bool,
+}
+
+impl TopLevel {
+    fn list(datadir: &Path) -> Result<Self, Problem> {
+        let unreadable = |error: io::Error| Problem::unreadable(datadir, error);
+        let mut top = Self::default();
+        for entry in fs::read_dir(datadir).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
+            // Follows links: a schema may be a symbolic link to a directory elsewhere.
+            let Some(metadata) = look(&path)? else { continue };
+            if !metadata.is_dir() {
+                top.files.push((name, metadata.len()));
+            } else if is_no_schema(&name) {
+                if name.contains("rocksdb") {
+                    top.other_bytes += bytes_in(&path)?;
+                }
+            } else if !VIRTUAL_SCHEMAS.contains(&name.as_str()) {
+                if entry.file_type().is_ok_and(|file_type| file_type.is_symlink()) {
+                    top.linked_schemas.push(name.clone());
+                }
+                top.has_mysql_tables |= name == "mysql" && has_system_tables(&path);
+                top.schemas.push((name, path));
+            }
+        }
+        Ok(top)
+    }
+
+    fn has_file(&self, wanted: &str) -> bool {
+        self.files.iter().any(|(name, _)| name == wanted)
+    }
+
+    fn must_be_a_data_directory(&self, datadir: &Path) -> Result<(), Failure> {
+        if self.has_mysql_tables || self.has_file("mysql.ibd") {
+            return Ok(());
+        }
+        let shown = datadir.display();
+        let inside = self.schemas.iter().find(|(_, path)| path.join("ibdata1").is_file());
+        let hint = inside.map(|(_, path)| format!("{} looks like one", path.display()));
+        Err(Failure::failed(
+            format!("{shown} is not a data directory: it has neither mysql.ibd nor a mysql schema with tables"),
+            "without the data nothing can be said about its storage engines",
+            hint.unwrap_or_else(|| {
+                "check that the data file system is mounted there and that datadir is right in the configuration".to_owned()
+            }),
+        ))
+    }
+}
+
+/// Directories of the server's own or of the file system: a schema's name has its `#` and `.` encoded.
+fn is_no_schema(name: &str) -> bool {
+    name.starts_with(['#', '.']) || name == "lost+found"
+}
+
+/// None when it is gone: a temporary table that ended while we looked, or a dangling link.
+fn look(path: &Path) -> Result<Option<Metadata>, Problem> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Problem::unreadable(path, error)),
+    }
+}
+
+/// Any table of the `mysql` schema that every server up to MySQL 5.7 and every MariaDB has.
+fn has_system_tables(mysql: &Path) -> bool {
+    ["db.frm", "db.MYI", "db.MAI", "user.frm", "plugin.frm"].iter().any(|name| mysql.join(name).exists())
+}
+
+fn bytes_in(directory: &Path) -> Result<u64, Problem> {
+    let unreadable = |error: io::Error| Problem::unreadable(directory, error);
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        bytes += look(&path)?.filter(Metadata::is_file).map_or(0, |metadata| metadata.len());
+    }
+    Ok(bytes)
+}
+
+/// The sum so far.
+struct Found {
+    totals: EngineTotals,
+    largest: Largest,
+    notes: Notes,
+    sequences: Vec<(bool, PathBuf, Totals)>,
+    too_many_sequences: bool,
+}
+
+impl Found {
+    fn new(top: usize) -> Self {
+        Self {
+            totals: EngineTotals::default(),
+            largest: Largest::new(top),
+            notes: Notes::default(),
+            sequences: Vec::new(),
+            too_many_sequences: false,
+        }
+    }
+
+    fn add(&mut self, is_system: bool, schema: Schema) {
+        let totals = &mut self.totals;
         let side = if is_system { &mut totals.system } else { &mut totals.user };
-        for (engine, engine_totals) in schema.engines {
-            side.entry(engine).or_default().add(engine_totals);
+        for (engine, engine_totals) in &schema.engines {
+            side.entry(*engine).or_default().add(*engine_totals);
         }
         totals.leftovers.add(schema.leftovers);
+        totals.damaged.extend(schema.damaged.iter().cloned());
         if !is_system {
             totals.user_tables_in_system_tablespace += schema.in_system_tablespace;
+            for offender in &schema.offenders {
+                self.largest.push(offender.clone());
+            }
         }
+        self.too_many_sequences |= self.sequences.len() + schema.sequences.len() > SEQUENCES_LIMIT;
+        if self.too_many_sequences {
+            self.sequences = Vec::new();
+        } else {
+            let sequences = schema.sequences.iter().cloned();
+            self.sequences.extend(sequences.map(|(path, totals)| (is_system, path, totals)));
+        }
+        self.notes.add(is_system, schema);
     }
-    if totals.user_tables_in_system_tablespace > 0 {
-        totals.user.entry(Engine::InnoDB).or_default().bytes += system_tablespace;
+
+    fn finish(mut self, top: &TopLevel) -> EngineTotals {
+        self.take_sequences_out();
+        let mut totals = self.totals;
+        let mut system_tablespace = 0u64;
+        let mut general = 0u64;
+        let mut other = Totals { bytes: top.other_bytes, ..Totals::default() };
+        for (name, bytes) in &top.files {
+            let table = Totals { tables: 1, empty_tables: 0, bytes: *bytes };
+            if name.starts_with("ibdata") {
+                system_tablespace += bytes;
+                totals.innodb_shared_bytes += bytes;
+            } else if name.starts_with("undo") || name.ends_with(".ibu") {
+                totals.innodb_shared_bytes += bytes;
+            } else if name == "mysql.ibd" {
+                totals.system.entry(Engine::InnoDB).or_default().add(table);
+            } else if name.starts_with("#sql") {
+                totals.leftovers.add(table);
+            } else if name.ends_with(".ibd") {
+                // A general tablespace: how many tables it holds can't be seen from outside.
+                totals.user.entry(Engine::InnoDB).or_default().add(table);
+                general += 1;
+            } else if name.ends_with(".tokudb") {
+                other.bytes += bytes;
+            }
+        }
+        if other.bytes > 0 {
+            totals.user.entry(Engine::OtherCrashSafe).or_default().add(other);
+        }
+        if totals.user_tables_in_system_tablespace > 0 {
+            totals.user.entry(Engine::InnoDB).or_default().bytes += system_tablespace;
+        }
+        totals.offenders = self.largest.into_vec();
+        totals.notes = self.notes.finish(&totals, top, general, self.too_many_sequences);
+        totals.damaged.sort();
+        totals
     }
-    Ok(totals)
-}
 
-/// What one schema's directory holds.
-#[derive(Default)]
-struct Schema {
-    engines: BTreeMap<Engine, Totals>,
-    leftovers: Totals,
-    in_system_tablespace: u64,
-}
-
-/// The files of one table in one engine.
-#[derive(Default)]
-struct TableFiles {
-    bytes: u64,
-    data_bytes: u64,
-}
-
-impl Schema {
-    fn scan(directory: &Path) -> io::Result<Self> {
-        let mut tables: BTreeMap<(String, Engine), TableFiles> = BTreeMap::new();
-        let mut definitions = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let file = entry.file_name().to_string_lossy().into_owned();
-            let Some((stem, extension)) = file.rsplit_once('.') else { continue };
-            if extension == "frm" {
-                definitions.push((stem.to_owned(), entry.path()));
-                continue;
-            }
-            let Some((engine, holds_rows)) = engine_of(extension) else { continue };
-            let length = match fs::metadata(entry.path()) {
-                Ok(metadata) => metadata.len(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let table = tables.entry((table_name(stem), engine)).or_default();
-            table.bytes += length;
-            if holds_rows {
-                table.data_bytes += length;
-            }
+    fn take_sequences_out(&mut self) {
+        let sequences = std::mem::take(&mut self.sequences);
+        let found: Vec<&(bool, PathBuf, Totals)> =
+            sequences.par_iter().filter(|(_, definition, _)| schema::defines_sequence(definition)).collect();
+        for (is_system, _, counted) in found {
+            let side = if *is_system { &mut self.totals.system } else { &mut self.totals.user };
+            let innodb = side.entry(Engine::InnoDB).or_default();
+            innodb.tables = innodb.tables.saturating_sub(counted.tables);
+            innodb.bytes = innodb.bytes.saturating_sub(counted.bytes);
         }
-
-        let mut schema = Self::default();
-        let with_files: HashSet<String> = tables.keys().map(|(table, _)| table.clone()).collect();
-        for (name, path) in definitions {
-            let has_files = with_files.contains(&name);
-            if !has_files && !name.starts_with("#sql") && is_innodb_frm(&path)? {
-                schema.in_system_tablespace += 1;
-                tables.insert((name, Engine::InnoDB), TableFiles::default());
-            }
+        // An engine of which nothing but sequences was found holds no table.
+        for side in [&mut self.totals.user, &mut self.totals.system] {
+            side.retain(|_, totals| *totals != Totals::default());
         }
-        for ((name, engine), files) in tables {
-            let totals = Totals {
-                tables: 1,
-                empty_tables: u64::from(engine == Engine::MyISAM && files.data_bytes == 0),
-                bytes: files.bytes,
-            };
-            if name.starts_with("#sql") {
-                schema.leftovers.add(totals);
-            } else {
-                schema.engines.entry(engine).or_default().add(totals);
-            }
-        }
-        Ok(schema)
-    }
-}
-
-/// The engine that a file extension belongs to, and whether rows are in that file (rather than an index).
-fn engine_of(extension: &str) -> Option<(Engine, bool)> {
-    Some(match extension {
-        "MYD" => (Engine::MyISAM, true),
-        "MYI" => (Engine::MyISAM, false),
-        "MAD" => (Engine::Aria, true),
-        "MAI" => (Engine::Aria, false),
-        "ibd" => (Engine::InnoDB, true),
-        "CSV" => (Engine::Csv, true),
-        "ARZ" => (Engine::Archive, true),
-        "MRG" => (Engine::Merge, false),
-        _ => return None,
-    })
-}
-
-/// The table of a file's stem: `t#P#p0` and `t#P#p0#SP#s1` (MySQL 8: `t#p#p0`) are partitions of `t`. The server
-/// encodes a `#` in a table's own name as `@0023`, so the marker is unambiguous.
-fn table_name(stem: &str) -> String {
-    let cut = stem.find("#P#").or_else(|| stem.find("#p#")).unwrap_or(stem.len());
-    stem[..cut].to_owned()
-}
-
-fn is_innodb_frm(path: &Path) -> io::Result<bool> {
-    let mut header = [0u8; 4];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
-        // A view's file is text that begins with TYPE=VIEW; a table's begins with fe 01.
-        Ok(()) => Ok(header[..2] == [0xfe, 0x01] && header[3] == 12),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    struct Datadir(tempfile::TempDir);
-
-    impl Datadir {
-        fn new() -> Self {
-            let datadir = Self(tempfile::tempdir().unwrap());
-            datadir.file("ibdata1", 12 << 20).file("mysql/db.MAD", 8192).file("mysql/db.MAI", 8192);
-            datadir
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            let path = self.0.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            path
-        }
-
-        fn file(&self, name: &str, bytes: u64) -> &Self {
-            File::create(self.path(name)).unwrap().set_len(bytes).unwrap();
-            self
-        }
-
-        fn scan(&self) -> EngineTotals {
-            scan(self.0.path()).unwrap()
-        }
-    }
-
-    fn totals(tables: u64, empty_tables: u64, bytes: u64) -> Totals {
-        Totals { tables, empty_tables, bytes }
-    }
-
-    #[test]
-    fn a_fresh_server_has_no_user_data() {
-        let found = Datadir::new().scan();
-        assert!(found.user.is_empty());
-        assert_eq!(found.system[&Engine::Aria], totals(1, 0, 16384));
-        assert_eq!(found.innodb_shared_bytes, 12 << 20);
-    }
-
-    #[test]
-    fn every_engine_is_counted_by_table() {
-        let datadir = Datadir::new();
-        datadir
-            .file("app/t.ibd", 98304)
-            .file("app/m.MYD", 7)
-            .file("app/m.MYI", 1024)
-            .file("app/empty.MYD", 0)
-            .file("app/empty.MYI", 1024)
-            .file("app/a.MAD", 100)
-            .file("app/a.MAI", 100)
-            .file("app/c.CSV", 5)
-            .file("app/c.CSM", 35)
-            .file("app/z.ARZ", 88)
-            .file("app/u.MRG", 12)
-            .file("app/db.opt", 67)
-            .file("other/t.ibd", 98304);
-        let user = datadir.scan().user;
-        assert_eq!(user[&Engine::InnoDB], totals(2, 0, 196_608));
-        assert_eq!(user[&Engine::MyISAM], totals(2, 1, 2055));
-        assert_eq!(user[&Engine::Aria], totals(1, 0, 200));
-        assert_eq!(user[&Engine::Csv], totals(1, 0, 5));
-        assert_eq!(user[&Engine::Archive], totals(1, 0, 88));
-        assert_eq!(user[&Engine::Merge], totals(1, 0, 12));
-    }
-
-    #[test]
-    fn partitions_are_one_table_and_leftovers_none() {
-        let datadir = Datadir::new();
-        for partition in ["p#P#p0", "p#P#p1", "q#p#p0#sp#s0", "q#p#p0#sp#s1"] {
-            datadir.file(&format!("app/{partition}.MYD"), 10).file(&format!("app/{partition}.MYI"), 10);
-        }
-        datadir.file("app/#sql-1f_3.MYD", 500);
-        let found = datadir.scan();
-        assert_eq!(found.user[&Engine::MyISAM], totals(2, 0, 80));
-        assert_eq!(found.leftovers, totals(1, 0, 500));
-    }
-
-    #[test]
-    fn a_definition_without_files_lives_in_the_system_tablespace() {
-        let datadir = Datadir::new();
-        fs::write(datadir.path("app/old.frm"), [0xfe, 0x01, 0x0a, 12, 0]).unwrap();
-        fs::write(datadir.path("app/view.frm"), "TYPE=VIEW\n").unwrap();
-        fs::write(datadir.path("app/short.frm"), "").unwrap();
-        let found = datadir.scan();
-        assert_eq!(found.user_tables_in_system_tablespace, 1);
-        assert_eq!(found.user[&Engine::InnoDB], totals(1, 0, 12 << 20));
-    }
-
-    #[test]
-    fn what_is_no_data_directory_fails() {
-        let empty = tempfile::tempdir().unwrap();
-        assert!(scan(empty.path()).unwrap_err().seen.contains("not a data directory"));
-        fs::create_dir(empty.path().join("lost+found")).unwrap();
-        assert!(scan(empty.path()).is_err());
-        assert!(scan(&empty.path().join("missing")).is_err());
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(scan(file.path()).is_err());
-    }
-}
+mod tests;

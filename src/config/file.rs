@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::error::{ConfigError, ConfigErrors};
 use super::place::{Place, Source};
 use super::sections::reason;
@@ -65,7 +66,7 @@ fn the_only_one(directory: &Path) -> Result<PathBuf, ConfigErrors> {
 
 fn how_to_make_one(directory: &Path) -> String {
     format!(
-        "write {}/NAME.yaml, starting from the example in docs/configuration.md, or name a file: `--config PATH`",
+        "run `standin init`, which writes {}/NAME.yaml, or name a file: `--config PATH`",
         directory.display()
     )
 }
@@ -83,6 +84,46 @@ fn cluster_names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The files of all clusters in a directory, sorted.
+pub(super) fn all(directory: &Path) -> Vec<PathBuf> {
+    cluster_names(directory).iter().map(|name| directory.join(format!("{name}.yaml"))).collect()
+}
+
+/// The only configuration of a DRBD resource among those that were read.
+pub(super) fn the_one_with(
+    resource: &str,
+    read: Vec<Result<Config, ConfigErrors>>,
+    directory: &Path,
+) -> Result<Config, ConfigErrors> {
+    let mut found = Vec::new();
+    let mut broken = None;
+    for each in read {
+        match each {
+            Ok(config) if config.resource == resource => found.push(config),
+            Ok(_) => {}
+            Err(errors) => broken = Some(errors),
+        }
+    }
+    if found.len() == 1
+        && let Some(config) = found.pop()
+    {
+        return Ok(config);
+    }
+    // Perhaps it is this one's.
+    if let (true, Some(errors)) = (found.is_empty(), broken) {
+        return Err(errors);
+    }
+    let shown = resource.escape_debug();
+    let message = match found.as_slice() {
+        [] => format!("no cluster in {} has `drbd.resource: {shown}`", directory.display()),
+        several => format!(
+            "several clusters have `drbd.resource: {shown}`: {}",
+            several.iter().map(|config| config.name.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    Err(ConfigError::about_file(None, message, "say which cluster is meant: `--config NAME`").into())
 }
 
 fn has_yaml_extension(path: &Path) -> bool {

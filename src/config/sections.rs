@@ -348,7 +348,7 @@ pub(super) fn refuse_myisam_above_percent(root: &Section<'_>) -> u8 {
         section.finish();
         percent
     });
-    percent.and_then(|percent| percent.try_into().ok()).unwrap_or(50)
+    percent.and_then(|percent| percent.try_into().ok()).unwrap_or(crate::audit::verdict::REFUSE_ABOVE_PERCENT)
 }
 
 fn unicast(node: &Node<'_>) -> Option<Ipv4Addr> {

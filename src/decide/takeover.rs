@@ -112,7 +112,7 @@ fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a
             format!("DRBD holds back all I/O on {resource}"),
             "this node lost its peer while it was active, and the peer may have taken over; a mount or a mysqld would hang",
             format!(
-                "look at the peer; if it is active, reset this machine; if not: drbdadm resume-io {resource}"
+                "look at the peer; if it is active, reset this machine; if it is off, or its disk Outdated: drbdadm resume-io {resource}"
             ),
         ));
     }

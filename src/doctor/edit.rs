@@ -1,10 +1,8 @@
 //! Commands that edit a line of a file in place. They keep the number of lines, so that several of them, printed by one
 //! run of the doctor, may be typed one after another.
 
-use std::path::Path;
-
+use super::remedy;
 use crate::foreign::Place;
-use crate::plan::shell_words;
 
 /// Replaces `old`, which stands on that line, by `new`. A name that `old` begins with is a whole one: `timeout 60;` is not
 /// found in `ping-timeout 60;`.
@@ -14,12 +12,6 @@ pub(super) fn replace(place: &Place, old: &str, new: &str) -> String {
         return sed(place, &format!("{line}s#\\(^\\|[^-A-Za-z0-9_]\\){old_pattern}#\\1{new}#"));
     }
     sed(place, &format!("{line}s#{old_pattern}#{new}#"))
-}
-
-/// Runs a script of sed on a file; a symbolic link stays one.
-pub(super) fn script(file: &Path, script: &str) -> String {
-    let words = ["sed", "-i", "--follow-symlinks", script, &file.display().to_string()];
-    shell_words(&words.map(str::to_owned))
 }
 
 /// Replaces everything on that line.
@@ -39,7 +31,7 @@ pub(super) fn comment_out(place: &Place, last: usize) -> String {
 }
 
 fn sed(place: &Place, script: &str) -> String {
-    self::script(&place.file, script)
+    remedy::sed(&place.file, script)
 }
 
 /// As a basic regular expression that matches itself.

@@ -5,6 +5,7 @@ mod cluster_manager;
 mod drbd;
 mod mysqld;
 mod network;
+pub mod paths;
 mod peer;
 mod storage;
 mod system;
@@ -16,12 +17,12 @@ pub use self::cluster_manager::{
     AuthKeysFile, ClusterManagerSurvey, HeartbeatSurvey, Manager, PacemakerSurvey,
 };
 pub use self::drbd::{Counters, DrbdSurvey, HandlerProgram, Helper, Source, Starter};
-pub use self::mysqld::MysqldSurvey;
+pub use self::mysqld::{Credentials, Flavour, MysqldSurvey, Program, Running};
 pub use self::network::{ArpSettings, Link, NetworkSurvey, Path};
 pub use self::peer::{Account, Came, PeerFacts, Values};
-pub use self::storage::StorageSurvey;
-pub use self::system::SystemSurvey;
-pub use self::unit::UnitSurvey;
+pub use self::storage::{FilesystemSupport, Lvm, MountPoint, NamedRoom, RoomCheck, StorageSurvey};
+pub use self::system::{AppArmor, Clock, SeLinux, SystemSurvey, Variable};
+pub use self::unit::{BootLink, Unit, UnitSurvey};
 use crate::observation::{Fact, Observation};
 
 /// Everything that the checks judge.

@@ -23,6 +23,27 @@ pub fn exec_start<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Vec<St
     command
 }
 
+/// The command that a shell is given with `-c` and that `is_wanted` knows by its program, as in
+/// `/bin/sh -c "…; exec /usr/sbin/mariadbd $OPTIONS"`; any other command comes back as it is.
+pub fn without_shell(command: Vec<String>, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let [shell, flag, script, ..] = command.as_slice() else { return command };
+    let shell = shell.rsplit('/').next().unwrap_or_default();
+    if flag != "-c" || !["sh", "dash", "bash"].contains(&shell) {
+        return command;
+    }
+    let separated: String = script
+        .chars()
+        .flat_map(|c| if "\n;|&`()".contains(c) { vec![' ', ';', ' '] } else { vec![c] })
+        .collect();
+    let tokens: Vec<&str> = separated.split_whitespace().collect();
+    match tokens.iter().rposition(|token| is_wanted(token)) {
+        Some(at) => {
+            tokens[at..].iter().take_while(|token| **token != ";").map(|&token| token.to_owned()).collect()
+        }
+        None => command,
+    }
+}
+
 /// Every setting as `Section.Key`; the values of one that stands several times are joined by line breaks, and an empty
 /// assignment forgets what came before.
 pub fn settings<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
@@ -112,6 +133,19 @@ mod tests {
         assert_eq!(of(&[unit, "[Service]\nExecStart=\nExecStart=/b \"c d\"\n"]).as_deref(), Some("/b|c d"));
         assert_eq!(of(&[unit, "[Service]\nExecStart=\n"]), None);
         assert_eq!(of(&["[Service]\nExecStart=/a \\"]).as_deref(), Some("/a"));
+    }
+
+    #[test]
+    fn a_command_inside_a_shell() {
+        let is_server = |word: &str| word.ends_with("/mariadbd");
+        let inside = |command: &[&str]| {
+            without_shell(command.iter().map(|&word| word.to_owned()).collect(), is_server).join("|")
+        };
+        let script = "set -f; [ -e /x ] && V= || V=`/x`; [ $? -eq 0 ] || exit 1; exec /usr/sbin/mariadbd $O --a=b $V;y";
+        assert_eq!(inside(&["/bin/sh", "-c", script]), "/usr/sbin/mariadbd|$O|--a=b|$V");
+        assert_eq!(inside(&["/bin/sh", "-c", "exec /x"]), "/bin/sh|-c|exec /x");
+        assert_eq!(inside(&["/usr/sbin/mariadbd", "-c", "/y/mariadbd"]), "/usr/sbin/mariadbd|-c|/y/mariadbd");
+        assert_eq!(inside(&["/bin/sh"]), "/bin/sh");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{doctor, history, init, operate, status};
+use super::{audit, doctor, history, init, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -27,6 +27,17 @@ Files:
   /run/standin/RESOURCE.lock     held while a takeover or release runs (directory: STANDIN_RUN_DIR)
 
 RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
+
+const HANDLER: &str = "\
+For the handlers section of DRBD's configuration, which names the resource in DRBD_RESOURCE.
+The answer is in the kernel's log and in the journal, with its reason.
+
+Exit codes:
+  1  not known: I/O stays frozen, a promotion is refused; an error of any kind is this, too
+  4  the peer's disk is Outdated: I/O goes on
+  5  the peer is dead by all evidence: I/O goes on if the local disk is UpToDate
+  6  the peer is active: this node must not write
+  7  the fence command (or the takeover that runs) confirmed that the peer is off: I/O goes on";
 
 /// Failover of a two-node InnoDB cluster on DRBD: the surviving node steps into the failed one's place.
 #[derive(Debug, Parser)]
@@ -76,9 +87,11 @@ enum Command {
         json: bool,
     },
     /// Look at this machine and write a commented configuration; asks for what it can't learn
-    Init(init::Arguments),
+    Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
     Doctor(doctor::Arguments),
+    /// Show which storage engines hold the data, and whether a takeover would be refused for it
+    Audit(audit::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
         /// Print JSON
@@ -97,6 +110,11 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
+    #[command(after_help = HANDLER)]
+    FencePeer,
+    /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
+    UnfencePeer,
     /// Print a completion script
     Completions {
         /// For which shell
@@ -130,6 +148,17 @@ impl Overrides {
     }
 }
 
+/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
+/// 3 and 4 would tell DRBD that it may go on.
+pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+    let selector = cli.config.as_deref();
+    match cli.command {
+        Command::FencePeer => Some(super::fence_peer::fence(selector)),
+        Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        _ => None,
+    }
+}
+
 /// Does what the command line asks for.
 ///
 /// # Errors
@@ -152,6 +181,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Done);
         }
         Command::Init(arguments) => return init::run(arguments),
+        Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
         _ => {}
     }
     let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
@@ -186,9 +216,13 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
-        Command::Init(_) | Command::Completions { .. } | Command::Man | Command::InternalWorker => {
-            Ok(Outcome::Done)
-        }
+        Command::Audit(_)
+        | Command::Init(_)
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::InternalWorker
+        | Command::FencePeer
+        | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }
 

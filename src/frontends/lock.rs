@@ -1,8 +1,8 @@
 //! One takeover or release per DRBD resource at a time. The kernel drops the lock with its holder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -23,6 +23,30 @@ pub(super) struct Lock {
 /// Refused when another standin holds it (with its process id), failed when the file can't be made.
 pub(super) fn take(resource: &str) -> Result<Lock, Failure> {
     take_in(&directory("STANDIN_RUN_DIR", "/run/standin"), resource)
+}
+
+/// Whether a standin works on a DRBD resource now; the lock itself is not touched, so that nobody finds it taken by us.
+///
+/// # Errors
+/// As the file system gives them; a missing file is no holder.
+pub(super) fn is_held(resource: &str) -> io::Result<bool> {
+    is_held_in(&directory("STANDIN_RUN_DIR", "/run/standin"), resource)
+}
+
+fn is_held_in(directory: &Path, resource: &str) -> io::Result<bool> {
+    let file = match std::fs::metadata(directory.join(format!("{resource}.lock"))) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let (major, minor) = (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()));
+    let this = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    // As in "7: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF" (proc_locks(5)); who waits has an arrow after the colon.
+    Ok(locks.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [_, "FLOCK", _, "WRITE", _, file, ..] if file == this)
+    }))
 }
 
 fn take_in(directory: &Path, resource: &str) -> Result<Lock, Failure> {
@@ -79,6 +103,17 @@ mod tests {
         let _other = take_in(directory.path(), "invoices").unwrap();
         drop(orders);
         take_in(directory.path(), "orders").unwrap();
+    }
+
+    #[test]
+    fn whether_it_is_held_is_seen_without_taking_it() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_held_in(directory.path(), "orders").unwrap(), "there is no file yet");
+        let lock = take_in(directory.path(), "orders").unwrap();
+        assert!(is_held_in(directory.path(), "orders").unwrap());
+        assert!(!is_held_in(directory.path(), "invoices").unwrap());
+        drop(lock);
+        assert!(!is_held_in(directory.path(), "orders").unwrap(), "the file is left behind");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn virtual_ip(found: &Found, answers: &Answers, missing: &mut Missing) -> Option
 }
 
 /// The networks of an interface, without the virtual IP's own.
-fn networks<'a>(interface: &'a super::Interface, vip: Ipv4Addr) -> impl Iterator<Item = &'a Ipv4Net> {
+fn networks(interface: &super::Interface, vip: Ipv4Addr) -> impl Iterator<Item = &Ipv4Net> {
     interface.addresses.iter().filter(move |network| network.addr() != vip && network.prefix_len() < 32)
 }
 

@@ -148,6 +148,10 @@ fn directory(
             if none && let Some((datadir, from)) = unit.and_then(|unit| path_option(unit, "datadir")) {
                 return Some(Chosen::new(datadir, format!("the data directory: {from}")));
             }
+            // Which server it is was asked already; its data directory may tell.
+            if none && unit.is_none() {
+                return None;
+            }
             let cause = match candidates.len() {
                 0 => "neither haresources, fstab nor the server's data directory tells it".to_owned(),
                 count => format!("there are {count} to choose from"),

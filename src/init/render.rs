@@ -25,7 +25,7 @@ pub fn render(draft: &Draft) -> String {
     nodes(&mut text, draft);
     vip(&mut text, draft);
     text.section("drbd", "");
-    text.value(1, "resource", &scalar(&draft.resource.value), &draft.resource.from);
+    text.value(1, "resource", scalar(&draft.resource.value), &draft.resource.from);
     mount(&mut text, draft);
     mysqld(&mut text, draft);
     decisions(&mut text, draft);
@@ -40,18 +40,18 @@ fn nodes(text: &mut Text, draft: &Draft) {
     text.section("nodes", "names as `uname -n` prints them");
     for node in &draft.nodes {
         text.line(1, &format!("{}:", scalar(&node.name.value)), &node.name.from);
-        text.value(2, "address", &node.address.value, &node.address.from);
+        text.value(2, "address", node.address.value, &node.address.from);
         match &node.replication_address {
-            Some(address) => text.value(2, "replication_address", &address.value, &address.from),
-            None => text.unset(2, "replication_address", &node.address.value, "one network for both"),
+            Some(address) => text.value(2, "replication_address", address.value, &address.from),
+            None => text.unset(2, "replication_address", node.address.value, "one network for both"),
         }
     }
 }
 
 fn vip(text: &mut Text, draft: &Draft) {
     text.section("vip", "the virtual IP, which the clients use");
-    text.value(1, "address", &draft.vip.value, &draft.vip.from);
-    text.value(1, "interface", &scalar(&draft.interface.value), &draft.interface.from);
+    text.value(1, "address", draft.vip.value, &draft.vip.from);
+    text.value(1, "interface", scalar(&draft.interface.value), &draft.interface.from);
     text.unset(1, "misses", "3", "in a row, of ICMP echo and ARP, that count as gone");
     text.unset(1, "interval", "100ms", "between two probes");
 }
@@ -60,16 +60,16 @@ fn mount(text: &mut Text, draft: &Draft) {
     text.section("mount", "the data file system");
     text.path(1, "device", &draft.device);
     text.path(1, "directory", &draft.directory);
-    text.value(1, "type", &scalar(&draft.filesystem.value), &draft.filesystem.from);
+    text.value(1, "type", scalar(&draft.filesystem.value), &draft.filesystem.from);
     match &draft.options {
-        Some(options) => text.value(1, "options", &list(&options.value), &options.from),
+        Some(options) => text.value(1, "options", list(&options.value), &options.from),
         None => text.unset(1, "options", "[]", "as in fstab, one per element: [noatime]"),
     }
 }
 
 fn mysqld(text: &mut Text, draft: &Draft) {
     text.section("mysqld", "the server");
-    text.value(1, "unit", &scalar(&draft.unit.value), &draft.unit.from);
+    text.value(1, "unit", scalar(&draft.unit.value), &draft.unit.from);
     text.comment(
         1,
         "Instead of `unit`, standin can run the server itself: `command`, a list of words such as",
@@ -77,11 +77,11 @@ fn mysqld(text: &mut Text, draft: &Draft) {
     text.comment(1, "[/usr/sbin/mariadbd, --user=mysql].");
     match &draft.datadir {
         Some(datadir) => text.path(1, "datadir", datadir),
-        None => text.unset(1, "datadir", &path(&draft.directory.value), "at or below the mount point"),
+        None => text.unset(1, "datadir", path(&draft.directory.value), "at or below the mount point"),
     }
     text.path(1, "socket", &draft.socket);
     match &draft.port {
-        Some(port) => text.value(1, "port", &port.value, &port.from),
+        Some(port) => text.value(1, "port", port.value, &port.from),
         None => text.unset(1, "port", "3306", "on the virtual IP"),
     }
     match &draft.error_log {
@@ -103,11 +103,11 @@ fn mysqld(text: &mut Text, draft: &Draft) {
             );
             text.comment(1, "query through the virtual IP, without it only that the server answers.");
             let file = format!("/etc/standin/{}.cnf", draft.cluster);
-            text.unset(1, "credentials", &scalar(&file), "none by default");
+            text.unset(1, "credentials", scalar(&file), "none by default");
         }
     }
     match &draft.read_only {
-        Some(on) => text.value(1, "read_only", &on.value, &on.from),
+        Some(on) => text.value(1, "read_only", on.value, &on.from),
         None => text.unset(1, "read_only", "false", "what read_only must be once active"),
     }
     text.unset(1, "kill_at_deadline", "false", "SIGKILL when a shutdown outlasts limits.stop_mysqld");
@@ -119,7 +119,7 @@ fn decisions(text: &mut Text, draft: &Draft) {
         0,
         "Who decides about failover: none, pacemaker, keepalived, {heartbeat: kill} or {heartbeat: stop}.",
     );
-    text.value(0, "cluster_manager", &word(draft.cluster_manager.value), &draft.cluster_manager.from);
+    text.value(0, "cluster_manager", word(draft.cluster_manager.value), &draft.cluster_manager.from);
     text.blank();
     text.comment(
         0,
@@ -142,10 +142,10 @@ fn decisions(text: &mut Text, draft: &Draft) {
     };
     let (witnesses, silent) = (&draft.witnesses, &draft.silent_witnesses);
     if !witnesses.is_empty() {
-        text.value(0, "witnesses", &addresses(witnesses), &from(witnesses));
+        text.value(0, "witnesses", addresses(witnesses), &from(witnesses));
     } else if !silent.is_empty() {
         let why = format!("{}: did not answer; none by default", from(silent));
-        text.unset(0, "witnesses", &addresses(silent), &why);
+        text.unset(0, "witnesses", addresses(silent), &why);
     } else {
         text.unset(0, "witnesses", "[]", "none found: no default route; the router would do");
     }
@@ -154,7 +154,7 @@ fn decisions(text: &mut Text, draft: &Draft) {
 fn limits(text: &mut Text, limits: &Limits) {
     text.section("limits", "how long each step may take");
     let mut limit = |key: &str, value: Duration, what: &str| {
-        text.unset(1, key, &format!("{}s", value.as_secs()), what);
+        text.unset(1, key, format!("{}s", value.as_secs()), what);
     };
     limit("wait_vip_gone", limits.wait_vip_gone, "for the virtual IP to drop and the peer to yield");
     limit("stop_cluster_manager", limits.stop_cluster_manager, "taking the cluster manager out of the way");
@@ -200,7 +200,7 @@ impl Text {
     }
 
     fn path(&mut self, depth: usize, key: &str, value: &Chosen<std::path::PathBuf>) {
-        self.value(depth, key, &path(&value.value), &value.from);
+        self.value(depth, key, path(&value.value), &value.from);
     }
 
     fn unset(&mut self, depth: usize, key: &str, value: impl Display, what: &str) {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Entry, Event};
 use crate::failure::Outcome;
 use crate::node::Change;
-use crate::observation::Past;
+use crate::observation::{OwnTakeover, Past};
 use crate::plan::Goal;
 
 /// One run of a takeover or a release.
@@ -93,7 +93,10 @@ fn add(run: &mut Run, event: &Event) {
             run.outcome = Some(*outcome);
             run.seconds = Some(*seconds);
         }
-        Event::Begin { .. } | Event::Refused { .. } => {}
+        Event::Begin { .. }
+        | Event::Refused { .. }
+        | Event::FencePeerAnswered { .. }
+        | Event::PeerUnfenced => {}
     }
 }
 
@@ -148,12 +151,34 @@ pub fn past(entries: &[Entry], boot: &str) -> Past {
     past
 }
 
+/// The takeover of this boot whose last entry is the start of its promotion.
+///
+/// Whether its process still lives is not in the journal: only its lock tells.
+pub fn promoting(entries: &[Entry], boot: &str) -> Option<OwnTakeover> {
+    let begun = entries.iter().rposition(|entry| matches!(entry.event, Event::Begin { .. }))?;
+    let Event::Begin { boot: begun_in, plan, request } = &entries[begun].event else { return None };
+    if begun_in != boot || boot.is_empty() || plan.goal != Goal::Takeover {
+        return None;
+    }
+    // Other processes append to the same file: entries of another run say nothing of this one.
+    let run = entries[begun].run;
+    let mut of_run = entries[begun..].iter().filter(|entry| entry.run == run).map(|entry| &entry.event);
+    let confirmed =
+        of_run.clone().any(|event| matches!(event, Event::StepEnd { step, .. } if step == "fence-peer"));
+    let last = of_run.next_back();
+    matches!(last, Some(Event::StepStart { step }) if step == "promote-drbd").then(|| OwnTakeover {
+        reason: plan.reason.clone(),
+        peer_judged: plan.steps.iter().any(|step| step.action.name() == "disconnect-drbd"),
+        confirmed: confirmed || request.peer_confirmed_inactive,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::decide::Request;
     use crate::node::Applied;
-    use crate::plan::Plan;
+    use crate::plan::{Action, Plan, Step};
 
     fn begin(goal: Goal) -> Event {
         let plan = Plan { goal, reason: "test".to_owned(), warnings: Vec::new(), steps: Vec::new() };
@@ -220,6 +245,76 @@ mod tests {
             let events = [begin(Goal::Takeover), start("mount"), end(outcome)];
             assert!(past_of(&events).unfinished_takeover.is_empty(), "{outcome:?}");
         }
+    }
+
+    fn promoting_after(events: &[Event]) -> Option<OwnTakeover> {
+        let entries: Vec<Entry> =
+            events.iter().map(|event| Entry { at: String::new(), run: 1, event: event.clone() }).collect();
+        promoting(&entries, "this boot")
+    }
+
+    fn begin_with(actions: Vec<Action>, request: Request) -> Event {
+        let steps = actions
+            .into_iter()
+            .map(|action| Step { action, deadline: std::time::Duration::from_secs(1), undo: None })
+            .collect();
+        let plan =
+            Plan { goal: Goal::Takeover, reason: "it is dead".to_owned(), warnings: Vec::new(), steps };
+        Event::Begin { boot: "this boot".to_owned(), plan, request }
+    }
+
+    fn disconnect() -> Action {
+        Action::DisconnectDrbd { resource: "r0".to_owned(), command: Vec::new() }
+    }
+
+    #[test]
+    fn a_takeover_promotes_while_that_step_is_its_last_entry() {
+        let mut events = vec![begin_with(vec![disconnect()], Request::default())];
+        assert_eq!(promoting_after(&events), None);
+        events.extend([start("disconnect-drbd"), done("disconnect-drbd"), start("promote-drbd")]);
+        let own = promoting_after(&events).unwrap();
+        assert!(own.peer_judged && !own.confirmed && own.reason == "it is dead", "{own:?}");
+        events.push(done("promote-drbd"));
+        assert_eq!(promoting_after(&events), None);
+        for other in [Goal::Takeover, Goal::Release] {
+            let again = [&events[..3], &[begin(other)]].concat();
+            assert_eq!(promoting_after(&again), None, "{other:?} has not come to it");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_yielded_while_connected_was_not_judged() {
+        let events = [begin_with(Vec::new(), Request::default()), start("promote-drbd")];
+        assert!(!promoting_after(&events).unwrap().peer_judged);
+    }
+
+    #[test]
+    fn a_fence_or_a_person_confirms() {
+        let fenced =
+            [begin_with(vec![disconnect()], Request::default()), done("fence-peer"), start("promote-drbd")];
+        assert!(promoting_after(&fenced).unwrap().confirmed);
+        let begun_only =
+            [begin_with(vec![disconnect()], Request::default()), start("fence-peer"), start("promote-drbd")];
+        assert!(!promoting_after(&begun_only).unwrap().confirmed);
+        let told = Request { peer_confirmed_inactive: true, ..Request::default() };
+        assert!(
+            promoting_after(&[begin_with(vec![disconnect()], told), start("promote-drbd")])
+                .unwrap()
+                .confirmed
+        );
+    }
+
+    #[test]
+    fn a_promotion_of_another_boot_or_interleaved_with_another_process_is_told_apart() {
+        let entry = |run, event| Entry { at: String::new(), run, event };
+        let entries = [
+            entry(1, begin_with(vec![disconnect()], Request::default())),
+            entry(1, start("promote-drbd")),
+            entry(2, Event::PeerUnfenced),
+        ];
+        assert!(promoting(&entries, "this boot").is_some());
+        assert_eq!(promoting(&entries, "another boot"), None);
+        assert_eq!(promoting(&entries, ""), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use ipnet::Ipv4Net;
 pub use answering::answering;
 pub use arp::Mac;
 pub use assign::{add, announce, remove};
-pub use probe::{Target, probe, wait_gone};
+pub use probe::{Target, probe, second_holder, wait_gone};
 
 /// A network interface as the kernel sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]

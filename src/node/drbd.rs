@@ -102,6 +102,12 @@ pub fn observe(resource: &str, device: &Path, limit: Duration) -> Fact<Drbd> {
     learn(resource, device, limit).into()
 }
 
+/// The state alone, without the commands that change it: no process on 8.4, so that nothing waits for a command that DRBD
+/// holds up.
+pub fn observe_state(resource: &str, device: &Path, limit: Duration) -> Fact<Drbd> {
+    look(resource, device, limit).map(|state| with_commands(state, no_commands(resource))).into()
+}
+
 fn learn(resource: &str, device: &Path, limit: Duration) -> Result<Drbd, String> {
     let deadline = Instant::now() + limit;
     let state = look(resource, device, limit)?;

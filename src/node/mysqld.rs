@@ -10,17 +10,20 @@
 
 mod activity;
 mod datadir;
+pub mod engines;
 pub mod error_log;
 mod follow;
 mod handshake;
 mod start;
 mod stop;
+pub mod variables;
 mod verify;
 mod watch;
 
 use std::time::Duration;
 
 pub use handshake::handshake;
+pub(crate) use handshake::parse as parse_greeting;
 pub use start::start;
 pub use stop::stop;
 pub use verify::verify;

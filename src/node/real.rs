@@ -8,6 +8,7 @@ use super::address::{self, Target};
 use super::worker;
 use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker};
 use crate::audit::EngineTotals;
+use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{Verdict, verdict};
 use crate::config::{ClusterManager, Config};
 use crate::failure::Failure;
@@ -16,6 +17,8 @@ use crate::plan::{Action, HeartbeatStop, shell_words};
 
 /// How long the one DRBD command of an observation may take.
 const DRBD_LOOK: Duration = Duration::from_secs(5);
+/// The same while DRBD holds I/O back and waits for an answer.
+const DRBD_FENCE_LOOK: Duration = Duration::from_secs(2);
 /// How long a silence of the virtual IP that the observation saw still counts.
 const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
 /// How long the worker may take to accept a request.
@@ -76,6 +79,45 @@ impl RealNode {
         (Vip { here, answer }, Peer { addresses: probes }, witnesses)
     }
 
+    /// What a fence-peer handler needs to know, and nothing that could wait for the disk whose I/O DRBD holds back. Without
+    /// the network it takes no time at all.
+    pub fn observe_for_fence(&self, with_network: bool) -> Observation {
+        let config = &self.config;
+        let drbd = drbd::observe_state(&config.resource, &config.mount.device, DRBD_FENCE_LOOK);
+        let not_looked_at = || "not looked at while DRBD waits".to_owned();
+        let (vip, peer, witnesses) = if with_network {
+            self.look_for_other_holders()
+        } else {
+            let vip = Vip { here: Fact::Unknown(not_looked_at()), answer: Fact::Unknown(not_looked_at()) };
+            (vip, Peer { addresses: Vec::new() }, Vec::new())
+        };
+        Observation {
+            drbd,
+            mount: Fact::Unknown(not_looked_at()),
+            mysqld: Fact::Unknown(not_looked_at()),
+            vip,
+            peer,
+            witnesses,
+            cluster_manager: Fact::Unknown(not_looked_at()),
+            past: self.past.clone(),
+        }
+    }
+
+    /// The look at the network, with a look for a second holder of the virtual IP when it is here.
+    fn look_for_other_holders(&self) -> (Vip, Peer, Vec<AddressProbe>) {
+        let vip = &self.config.vip;
+        thread::scope(|scope| {
+            let second = scope.spawn(|| address::second_holder(vip.address.addr(), &vip.interface));
+            let (mut seen, peer, witnesses) = self.look_at_network();
+            let broken = || Err("the look for a second holder ended without a result".to_owned());
+            let second = second.join().unwrap_or_else(|_| broken());
+            if let Fact::Known(Some(_)) = seen.here {
+                seen.answer = second.into();
+            }
+            (seen, peer, witnesses)
+        })
+    }
+
     fn look_at_cluster_manager(&self) -> Fact<ClusterManagerState> {
         match self.config.cluster_manager {
             ClusterManager::None | ClusterManager::Keepalived => {
@@ -118,21 +160,22 @@ impl RealNode {
         accept_myisam: bool,
         attempt: &Attempt,
     ) -> Result<Applied, Failure> {
-        let request = worker::Request::Audit { datadir: datadir.to_owned() };
-        let totals: EngineTotals = worker::call(&request, attempt.deadline())?;
-        match verdict(&totals, refuse_above_percent) {
-            Verdict::Allow { warning: None } => Ok(Applied::done()),
-            Verdict::Allow { warning: Some(warning) } => Ok(Applied::done().warning(warning)),
-            Verdict::Refuse { reason } if accept_myisam => {
-                Ok(Applied::done().warning(format!("{reason}; accepted by --accept-myisam")))
-            }
-            Verdict::Refuse { reason } => Err(Failure::refused(
-                reason,
+        // A table that the power cut broke must not keep all the others from being served.
+        let settings = Settings { datadir: datadir.to_owned(), top: TOP, tolerate_damage: true };
+        let totals: EngineTotals = worker::call(&worker::Request::Audit { settings }, attempt.deadline())?;
+        let Verdict { refused, warning, sentence } = verdict(&totals, refuse_above_percent);
+        if refused && !accept_myisam {
+            return Err(Failure::refused(
+                sentence,
                 "crashed MyISAM tables need a slow repair and may lose rows, so that a takeover that starts them makes things worse",
-                "convert them to InnoDB on the active node (ALTER TABLE name ENGINE=InnoDB), or accept it: \
+                "convert them to InnoDB on the active node (standin audit prints the statements), or accept it: \
                  standin takeover --accept-myisam",
-            )),
+            ));
         }
+        let accepted = refused.then(|| format!("{sentence}; accepted by --accept-myisam"));
+        let warnings: Vec<String> = accepted.into_iter().chain(warning).collect();
+        let applied = Applied::done();
+        Ok(if warnings.is_empty() { applied } else { applied.warning(warnings.join("; ")) })
     }
 }
 

@@ -6,7 +6,9 @@ mod drbd;
 mod files;
 mod mysqld;
 mod network;
+pub mod paths;
 mod peer;
+mod program;
 mod storage;
 mod system;
 mod unit;
@@ -33,12 +35,13 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
         });
         let observation = scope.spawn(|| RealNode::new(config.clone(), past).observe());
         let drbd = scope.spawn(|| drbd::look(config));
-        let storage = storage::look(config);
-        let mysqld = mysqld::look(config);
         let unit = unit::look(config);
+        let storage = storage::look(config, &unit);
+        let mut mysqld = mysqld::look(config, &unit);
+        mysqld::look_into_datadir(config, &mut mysqld);
         let network = network::look(config);
         let cluster_manager = cluster_manager::look(config);
-        let system = system::look(config);
+        let system = system::look(config, &mysqld);
         let drbd = joined(drbd);
         let here = peer::look_here(config, &drbd.module, &drbd.configured);
         Survey {

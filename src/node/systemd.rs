@@ -1,9 +1,11 @@
 //! systemd units, with as few processes as can be: the state is asked for only when something went wrong.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use super::command::{self, CommandError, Detached, DetachedOptions};
+use crate::doctor::survey::Unit;
 
 /// What `systemctl show` says of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,6 +81,45 @@ pub fn show(unit: &str, limit: Duration) -> Result<UnitState, String> {
         .map(|text| UnitState::parse(&text))
 }
 
+/// Properties that the doctor judges.
+const PROPERTIES: &str = "Id,Names,LoadState,LoadError,ActiveState,SubState,Result,FragmentPath,DropInPaths,UnitFileState,\
+                          NeedDaemonReload,Type,Restart,SendSIGKILL,TimeoutStartUSec,TimeoutStopUSec,\
+                          StartLimitIntervalUSec,StartLimitBurst,User,Group,ExecStart,Environment,EnvironmentFiles,\
+                          ProtectHome,ProtectSystem,PrivateTmp,ReadWritePaths,ReadOnlyPaths,InaccessiblePaths,\
+                          RootDirectory,RootImage,RuntimeDirectory,StateDirectory,LogsDirectory";
+
+/// What systemd knows of several units, by one process: by the names that were asked.
+///
+/// # Errors
+/// systemctl could not be run, systemd does not answer, or answers for another number of units.
+pub fn show_all(units: &[String], limit: Duration) -> Result<BTreeMap<String, Unit>, String> {
+    let property = format!("--property={PROPERTIES}");
+    let mut arguments = vec!["show", property.as_str(), "--"];
+    arguments.extend(units.iter().map(String::as_str));
+    parse_all(units, &systemctl(&arguments, limit)?)
+}
+
+/// One block for each unit, in the order of the question, with an empty line between two.
+fn parse_all(units: &[String], text: &str) -> Result<BTreeMap<String, Unit>, String> {
+    let blocks: Vec<&str> = text.split("\n\n").filter(|block| !block.trim().is_empty()).collect();
+    if blocks.len() != units.len() {
+        return Err(format!("systemd was asked for {} units and answered for {}", units.len(), blocks.len()));
+    }
+    let unit = |block: &str| {
+        let mut properties: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in block.lines().filter_map(|line| line.split_once('=')) {
+            // A property of several values, such as EnvironmentFiles, has a line for each.
+            let all = properties.entry(key.to_owned()).or_default();
+            if !all.is_empty() {
+                all.push('\n');
+            }
+            all.push_str(value);
+        }
+        Unit::of(properties)
+    };
+    Ok(units.iter().cloned().zip(blocks.into_iter().map(unit)).collect())
+}
+
 /// Whether a process belongs to a unit, by its control group and without starting a process.
 pub fn owns(unit: &str, pid: i32) -> bool {
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
@@ -119,6 +160,16 @@ mod tests {
         assert_eq!(state.to_string(), "failed (failed), result exit-code");
         let state = UnitState::parse("ActiveState=activating\nSubState=auto-restart\n");
         assert!(!state.is_down() && state.is_restarting());
+    }
+
+    #[test]
+    fn blocks_belong_to_the_names_that_were_asked() {
+        let names = ["a.service", "b.mount"].map(str::to_owned);
+        let text = "Id=a.service\nEnvironmentFiles=/x (ignore_errors=yes)\nEnvironmentFiles=/y (ignore_errors=no)\n\nId=b.mount\n";
+        let units = parse_all(&names, text).unwrap();
+        assert_eq!(units["a.service"].get("EnvironmentFiles").lines().count(), 2);
+        assert_eq!(units["b.mount"].get("Id"), "b.mount");
+        assert!(parse_all(&names, "Id=a.service\n").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::{self, Piped, poll_timeout};
+use super::survey::paths::{self, Question};
+use crate::audit::offline::{self, Settings};
 use crate::failure::Failure;
 
 /// The hidden first argument that makes our binary the worker.
@@ -51,10 +53,16 @@ pub enum Request {
         /// Mount point.
         directory: PathBuf,
     },
-    /// The offline scan of a data directory. The answer is its totals.
+    /// The offline scan of a data directory. The answer is its totals; progress comes before it.
     Audit {
-        /// The data directory.
-        datadir: PathBuf,
+        /// Which directory, and how.
+        #[serde(flatten)]
+        settings: Settings,
+    },
+    /// A look at paths. The answer is what was seen.
+    Look {
+        /// What to look at.
+        question: Question,
     },
     /// Gratuitous ARP, repeated after standin has ended. The answer, null, comes before the first is sent; no further
     /// request is taken.
@@ -76,12 +84,27 @@ impl Request {
             Request::Mount { .. } => "mount",
             Request::Unmount { .. } => "unmount",
             Request::Audit { .. } => "audit",
+            Request::Look { .. } => "look",
             Request::Announce { .. } => "announce",
         }
     }
 }
 
 type Answer = Result<Value, Failure>;
+
+/// A line from the worker: an answer, or how far it is.
+#[derive(Debug, Deserialize)]
+enum Line {
+    Ok(Value),
+    Err(Failure),
+    Progress(usize, usize),
+}
+
+/// Told of how far the worker is: what is done, and of how much.
+pub type Progress<'a> = &'a dyn Fn(usize, usize);
+
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 /// The worker that waits for a request. A call takes it out and puts it back, so that an abandoned call keeps nobody
 /// waiting.
@@ -94,6 +117,21 @@ static IDLE: Mutex<Option<Worker>> = Mutex::new(None);
 /// when it is stuck in the kernel.
 pub fn call<T: DeserializeOwned>(request: &Request, deadline: Instant) -> Result<T, Failure> {
     call_with(&IDLE, &start, request, deadline)
+}
+
+/// The same for what may take long but never stands still: progress puts the deadline off, to `limit` after it.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_following<T: DeserializeOwned>(
+    request: &Request,
+    limit: Duration,
+    progress: Progress<'_>,
+) -> Result<T, Failure> {
+    exchange(&IDLE, &start, request, Instant::now() + limit, &|done, total| {
+        progress(done, total);
+        Some(Instant::now() + limit)
+    })
 }
 
 /// Lets gratuitous ARP go on in the background.
@@ -137,6 +175,17 @@ fn call_with<T: DeserializeOwned>(
     request: &Request,
     deadline: Instant,
 ) -> Result<T, Failure> {
+    exchange(idle, start, request, deadline, &|_, _| None)
+}
+
+/// One request and its answer. `progress` may name a new deadline.
+fn exchange<T: DeserializeOwned>(
+    idle: &Mutex<Option<Worker>>,
+    start: &dyn Fn() -> Result<Worker, Failure>,
+    request: &Request,
+    deadline: Instant,
+    progress: &dyn Fn(usize, usize) -> Option<Instant>,
+) -> Result<T, Failure> {
     // A step that was abandoned and wakes up late must not act any more: what it did would never be taken back.
     if deadline <= Instant::now() {
         return Err(Failure::timed_out(
@@ -153,7 +202,7 @@ fn call_with<T: DeserializeOwned>(
         Some(Ok(worker)) => worker,
         _ => start()?.asked(&line).map_err(|error| broken(&error.to_string()))?,
     };
-    let answer = match worker.answer(deadline) {
+    let answer = match worker.answer(deadline, progress) {
         Ok(Some(answer)) => answer,
         Ok(None) => {
             worker.process.abandon();
@@ -168,7 +217,6 @@ fn call_with<T: DeserializeOwned>(
             return Err(broken(&error.to_string()));
         }
     };
-    let answer: Answer = serde_json::from_slice(&answer).map_err(|error| broken(&error.to_string()))?;
     if !matches!(request, Request::Announce { .. }) {
         *idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(worker);
     }
@@ -190,9 +238,13 @@ impl Worker {
         Ok(self)
     }
 
-    /// One line; `None` at the deadline.
-    fn answer(&mut self, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
+    /// The answer; `None` at the deadline.
+    fn answer(
+        &mut self,
+        mut deadline: Instant,
+        progress: &dyn Fn(usize, usize) -> Option<Instant>,
+    ) -> io::Result<Option<Answer>> {
+        let mut said = Vec::new();
         let mut chunk = [0; 16 * 1024];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -205,14 +257,22 @@ impl Worker {
             }
             match self.process.stdout.read(&mut chunk)? {
                 0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer")),
-                n => line.extend_from_slice(&chunk[..n]),
+                n => said.extend_from_slice(&chunk[..n]),
             }
-            if line.last() == Some(&b'\n') {
-                return Ok(Some(line));
-            }
-            if line.len() > ANSWER_LIMIT {
+            if said.len() > ANSWER_LIMIT {
                 return Err(io::Error::other("its answer is too long"));
             }
+            if said.last() != Some(&b'\n') {
+                continue;
+            }
+            for line in said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match serde_json::from_slice(line)? {
+                    Line::Ok(value) => return Ok(Some(Ok(value))),
+                    Line::Err(failure) => return Ok(Some(Err(failure))),
+                    Line::Progress(done, total) => deadline = progress(done, total).unwrap_or(deadline),
+                }
+            }
+            said.clear();
         }
     }
 }
@@ -224,7 +284,7 @@ impl Worker {
 pub fn serve() -> io::Result<()> {
     // Whatever directory standin was called in must not be kept busy.
     nix::unistd::chdir("/")?;
-    let announcement = serve_on(io::stdin().lock(), &mut io::stdout().lock(), &handle)?;
+    let announcement = serve_on(io::stdin().lock(), &mut io::stdout(), &handle)?;
     if let Some((interface, vip, count, interval)) = announcement {
         release_standard_streams()?;
         announce_in_background(&interface, vip, count, interval);
@@ -276,7 +336,10 @@ fn handle(request: Request) -> Answer {
         Request::Unmount { directory } => {
             Ok(error_number(nix::mount::umount2(&directory, MntFlags::UMOUNT_NOFOLLOW)))
         }
-        Request::Audit { datadir } => audit(&datadir),
+        Request::Audit { settings } => audit(&settings),
+        Request::Look { question } => {
+            serde_json::to_value(paths::look(&question)).map_err(|error| broken(&error.to_string()))
+        }
         Request::Announce { .. } => Ok(Value::Null),
     }
 }
@@ -285,8 +348,16 @@ fn error_number(called: nix::Result<()>) -> Value {
     called.err().map_or(Value::Null, |errno| Value::from(errno as i32))
 }
 
-fn audit(datadir: &Path) -> Answer {
-    let totals = crate::audit::offline::scan(datadir)?;
+fn audit(settings: &Settings) -> Answer {
+    let told = Mutex::new(Instant::now());
+    let totals = offline::scan_with(settings, &|done, total| {
+        let mut told = told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if told.elapsed() >= PROGRESS {
+            *told = Instant::now();
+            // Whoever does not listen any more ends this process by closing its input.
+            let _ = writeln!(io::stdout(), "{}", serde_json::json!({"Progress": [done, total]}));
+        }
+    })?;
     serde_json::to_value(&totals).map_err(|error| broken(&error.to_string()))
 }
 

@@ -4,11 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use standin::node::address::{Target, announce, probe, route_interface};
+use standin::node::address::{Target, announce, probe, route_interface, second_holder};
 use standin::observation::{Answer, Fact};
 
 use crate::namespaces::{
-    HERE, HERE_IP, NOBODY, PEER, PEER_IP, VIP, eventually, in_namespaces, ip, mac_of, sysctl,
+    HERE, HERE_IP, NOBODY, PEER, PEER_IP, VIP, eventually, here, in_namespaces, ip, mac_of, sysctl,
 };
 
 const MISSES: u32 = 3;
@@ -248,4 +248,20 @@ fn drop_privileges_of_this_thread() {
     // SAFETY: takes no pointers. The system call changes this thread alone, unlike the C library's function.
     let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
     assert_eq!(result, 0);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_second_holder_of_an_address_that_is_here_is_named() {
+    in_namespaces(|peer| {
+        let vip = VIP.parse().unwrap();
+        ip(&format!("address add {VIP}/24 dev {HERE}"));
+        assert_eq!(second_holder(vip, HERE), Ok(None));
+        peer.ip(&format!("address add {VIP}/24 dev {PEER}"));
+        let answer = second_holder(vip, HERE).unwrap().unwrap();
+        assert_eq!(answer.arp, Some(peer.mac()));
+        peer.ip(&format!("link set {PEER} down"));
+        eventually("the cable is dead", || !here().carrier);
+        second_holder(vip, HERE).unwrap_err();
+    });
 }

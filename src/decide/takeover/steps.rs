@@ -80,7 +80,11 @@ pub(super) fn plan(
     }
     steps.push(Step {
         action: Action::PromoteDrbd { resource: resource.clone(), command: promote },
-        deadline: limits.drbd,
+        // A connected peer that breaks off just then is fenced by DRBD's handler, within this step.
+        deadline: match &config.fence {
+            Some(_) if ground.yielded => limits.drbd + limits.fence_peer,
+            _ => limits.drbd,
+        },
         undo: Some(Undo {
             action: Action::DemoteDrbd { resource: resource.clone(), command: drbd.commands.demote.clone() },
             deadline: limits.drbd,

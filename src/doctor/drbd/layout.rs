@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::super::survey::{DrbdSurvey, Survey};
-use super::super::{Finding, edit};
+use super::super::{Finding, remedy};
 use super::ON_BOTH;
 use super::setting::remove;
 use crate::config::{ClusterManager, Config, NodeConfig};
@@ -126,7 +126,7 @@ fn config_edit(config: &Config, node: &NodeConfig, ip: &str) -> Result<Vec<Strin
     }
     let old = node.replication_address.to_string().replace('.', "\\.");
     let script = format!("s/\\(replication_address: *[\"']\\{{0,1\\}}\\){old}\\b/\\1{ip}/");
-    Ok(vec![edit::script(&config.file, &script)])
+    Ok(vec![remedy::sed(&config.file, &script)])
 }
 
 impl Finding {
@@ -176,7 +176,7 @@ fn device(resource: &Resource, drbd: &DrbdSurvey, config: &Config) -> Option<Fin
         pattern(&configured.display().to_string()),
         device.display()
     );
-    Some(finding.remedies(Ok(vec![edit::script(&config.file, &script)])))
+    Some(finding.remedies(Ok(vec![remedy::sed(&config.file, &script)])))
 }
 
 /// Under Pacemaker the agent does it.

@@ -1,7 +1,7 @@
 //! The virtual IP.
 
 use super::super::survey::{Link, Survey};
-use super::super::{Finding, edit};
+use super::super::{Finding, edit, remedy};
 use crate::config::Config;
 use crate::observation::{Fact, Role};
 
@@ -70,7 +70,7 @@ fn prefix(link: &Link, config: &Config) -> Option<Finding> {
             format!("the virtual IP is {vip}, the interface's own address {own}"),
             "with another prefix length the active node has other routes than the standby, and answers some clients elsewhere",
         )
-        .remedy(edit::script(&config.file, &script))
+        .remedy(remedy::sed(&config.file, &script))
         .advice("do the same on the peer"),
     )
 }

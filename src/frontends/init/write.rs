@@ -44,7 +44,9 @@ pub(super) fn write(file: &Path, text: &str, force: bool) -> Result<Option<PathB
     let _ = fs::remove_file(&temporary);
     match result {
         Ok(kept) => Ok(kept),
-        Err(error) if !force && error.kind() == ErrorKind::AlreadyExists => Err(exists(file)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && file.symlink_metadata().is_ok() => {
+            Err(exists(file))
+        }
         Err(error) => Err(failed("the system refuses", &error)),
     }
 }

@@ -72,6 +72,16 @@ pub fn probe(targets: &[Target], misses: u32, interval: Duration) -> Vec<Address
         .collect()
 }
 
+/// Who else on the interface's link answers for an address that this node carries, by ARP alone (120 ms when nobody does).
+///
+/// # Errors
+/// Why nobody could be asked: silence would prove nothing.
+pub fn second_holder(address: Ipv4Addr, interface: &str) -> Result<Option<Answer>, String> {
+    let snapshot = Snapshot::read()?;
+    let mac = other_holder(snapshot.interface(interface)?, address)?;
+    Ok(mac.map(|mac| Answer { icmp: false, arp: Some(mac.to_string()) }))
+}
+
 /// Probes until the target was silent to ICMP echo and ARP `misses` times in a row, `interval` apart.
 ///
 /// When this node itself carries the address it looks, by ARP alone, for a second holder.

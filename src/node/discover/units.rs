@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::read;
 use crate::foreign::option_file::{Options, Server, Startup};
-use crate::foreign::unit_file::exec_start;
+use crate::foreign::unit_file::{exec_start, without_shell};
 use crate::init::Unit;
 use crate::node::command;
 use crate::node::option_files::OnDisk;
@@ -61,7 +61,7 @@ fn server_command(
     // A link to another name is an alias, and one to /dev/null a masked unit.
     let target = fs::canonicalize(file).ok()?;
     let own = |target: &Path| target.file_name().is_some_and(|target| *target == *name);
-    if !own(&target) && !name.contains('@') {
+    if !target.is_file() || !own(&target) && !name.contains('@') {
         return None;
     }
     let text = read(&file.to_string_lossy(), problems)?;
@@ -73,12 +73,17 @@ fn server_command(
     texts.extend(
         drop_ins(name, directories).iter().filter_map(|file| read(&file.to_string_lossy(), problems)),
     );
+    let is_one_of =
+        |word: &str, names: &[&str]| word.rsplit('/').next().is_some_and(|name| names.contains(&name));
+    let is_server = |word: &str| is_one_of(word, &["mysqld", "mariadbd", "mysqld-debug"]);
+    let is_safe = |word: &str| is_one_of(word, &["mysqld_safe", "mariadbd-safe"]);
     let command = exec_start(texts.iter().map(String::as_str))?;
-    let program = Path::new(command.first()?).file_name()?.to_str()?;
-    if ["mysqld", "mariadbd", "mysqld-debug"].contains(&program) {
+    let command = without_shell(command, |word| is_server(word) || is_safe(word));
+    let program = command.first()?;
+    if is_server(program) {
         return Some(command);
     }
-    if ["mysqld_safe", "mariadbd-safe"].contains(&program) {
+    if is_safe(program) {
         problems.push(format!(
             "{name} runs {program}, which starts a server again behind standin's back; give it a unit that runs the \
              server itself"
@@ -179,6 +184,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
+        let shell =
+            "[Service]\nExecStart=/bin/sh -c \"[ -e /x ] && V=`/x`; \\\n exec /usr/sbin/mariadbd $V\"\n";
+        write(lib.join("debian.service"), shell);
         write(lib.join("mariadb.service"), "[Service]\nExecStart=/usr/sbin/mariadbd $MYSQLD_OPTS\n");
         write(lib.join("mariadb@.service"), "[Service]\nExecStart=/usr/sbin/mariadbd --x=%I\n");
         write(lib.join("old.service"), "[Service]\nExecStart=/usr/bin/mysqld_safe\n");
@@ -187,14 +195,16 @@ mod tests {
         symlink("mariadb.service", lib.join("mysql.service")).unwrap();
         fs::create_dir_all(&etc).unwrap();
         symlink("/dev/null", etc.join("masked.service")).unwrap();
+        symlink("/dev/null", etc.join("masked@1.service")).unwrap();
         let drop_in = "[Service]\nExecStart=\nExecStart=/usr/sbin/mariadbd --defaults-file=/b\n";
         write(etc.join("mariadb.service.d/b.conf"), drop_in);
         write(lib.join("mariadb.service.d/a.conf"), "[Service]\nExecStart=\nExecStart=/bin/a\n");
         let mut problems = Vec::new();
         let found = services(&[&etc, &lib], &mut problems);
         let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
-        assert_eq!(names, ["mariadb.service"]);
-        assert_eq!(found[0].2, ["/usr/sbin/mariadbd", "--defaults-file=/b"]);
+        assert_eq!(names, ["debian.service", "mariadb.service"]);
+        assert_eq!(found[0].2, ["/usr/sbin/mariadbd", "$V"]);
+        assert_eq!(found[1].2, ["/usr/sbin/mariadbd", "--defaults-file=/b"]);
         assert!(problems.len() == 1 && problems[0].contains("old.service"), "{problems:?}");
     }
 

@@ -99,8 +99,8 @@ pub(super) fn explain(
             seen,
             "DRBD's fencing is on and no fence-peer handler confirmed that the peer is outdated or off: the peer may \
              still take writes",
-            "fence the peer or power it off, see why the fence-peer handler did not confirm it (kernel log), then try \
-             again",
+            "see the handler's reason (dmesg | grep 'standin: fence-peer'; none: the handler of this resource is not standin \
+             fence-peer), fence the peer or power it off, then try again",
         ),
         Refusal::RefusedByPeer => Failure::refused(
             seen,

@@ -116,7 +116,7 @@ fn greeting(mut stream: impl Timed, deadline: Instant) -> MysqldAnswer {
 }
 
 /// The answer in the bytes so far; none when more of them are needed.
-fn parse(packet: &[u8]) -> Option<MysqldAnswer> {
+pub(crate) fn parse(packet: &[u8]) -> Option<MysqldAnswer> {
     match *packet.get(4)? {
         PROTOCOL_VERSION => Some(MysqldAnswer::Ready),
         ERROR_PACKET if packet.len() < ENOUGH => None,

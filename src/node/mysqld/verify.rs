@@ -14,12 +14,12 @@ use crate::node::{Applied, Attempt};
 use crate::observation::MysqldAnswer;
 
 /// ER_CON_COUNT_ERROR, ER_HOST_IS_BLOCKED, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED.
-const FULL: [u16; 4] = [1040, 1129, 1203, 1226];
+pub(super) const FULL: [u16; 4] = [1040, 1129, 1203, 1226];
 
 /// ER_ACCESS_DENIED_ERROR, ER_HOST_NOT_PRIVILEGED, ER_NOT_SUPPORTED_AUTH_MODE, ER_PLUGIN_IS_NOT_LOADED,
 /// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN,
 /// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB), ER_SECURE_TRANSPORT_REQUIRED: the account is at fault, not the server.
-const DENIED: [u16; 10] = [1045, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151];
+pub(super) const DENIED: [u16; 10] = [1045, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151];
 
 /// Set so that the library need not ask for it, in bytes.
 const MAX_PACKET: usize = 1024 * 1024;

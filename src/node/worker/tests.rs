@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File};
+use std::path::Path;
 
 use super::*;
 
@@ -22,10 +23,10 @@ fn worker_process() {
     }
     let mut output = File::options().write(true).open("/proc/self/fd/3").unwrap();
     let announcement = serve_on(io::stdin().lock(), &mut output, &|request| match &request {
-        Request::Audit { datadir } if datadir == Path::new("/hang") => loop {
+        Request::Audit { settings } if settings.datadir == Path::new("/hang") => loop {
             std::thread::park();
         },
-        Request::Audit { datadir } if datadir == Path::new("/die") => std::process::exit(1),
+        Request::Audit { settings } if settings.datadir == Path::new("/die") => std::process::exit(1),
         Request::Audit { .. } => Ok(Value::from(std::process::id())),
         _ => handle(request),
     })
@@ -46,7 +47,7 @@ fn soon() -> Instant {
 }
 
 fn audit_of(directory: &str) -> Request {
-    Request::Audit { datadir: directory.into() }
+    Request::Audit { settings: Settings { datadir: directory.into(), top: 0, tolerate_damage: true } }
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {

@@ -55,6 +55,9 @@ pub struct ClusterOptions {
     pub limits: Vec<&'static str>,
     /// Further top-level lines.
     pub more: Vec<&'static str>,
+    /// DRBD's fencing policy, with standin as the handlers; none leaves DRBD's configuration alone. The nodes must have
+    /// booted with `drbd.usermode_helper=/sbin/drbdadm`.
+    pub fencing: Option<&'static str>,
 }
 
 /// standin, installed on both nodes of a lab, as cluster `r0`.
@@ -70,7 +73,8 @@ impl<'a> Cluster<'a> {
         let text = configuration(lab.filesystem(), options);
         lab.on_both(|node| {
             node.copy_in(&binary, "/usr/local/sbin/standin", 0o755)?;
-            node.write_file("/etc/standin/r0.yaml", &text, 0o644)
+            node.write_file("/etc/standin/r0.yaml", &text, 0o644)?;
+            options.fencing.map_or(Ok(()), |policy| configure_fencing(node, policy))
         })?;
         Ok(Self { lab })
     }
@@ -78,7 +82,10 @@ impl<'a> Cluster<'a> {
     /// Writes another configuration on the nodes that are on.
     pub fn configure(&self, options: &ClusterOptions) -> Result<()> {
         let text = configuration(self.lab.filesystem(), options);
-        self.nodes_on().try_for_each(|node| node.write_file("/etc/standin/r0.yaml", &text, 0o644))
+        self.nodes_on().try_for_each(|node| {
+            node.write_file("/etc/standin/r0.yaml", &text, 0o644)?;
+            options.fencing.map_or(Ok(()), |policy| configure_fencing(node, policy))
+        })
     }
 
     fn nodes_on(&self) -> impl Iterator<Item = &'a Node> {
@@ -190,6 +197,18 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         .with_context(|| {
             format!("there is no {name} beside {}; build it: cargo build --release --bins", program.display())
         })
+}
+
+/// With an 8.4 kernel `drbdadm` takes `fencing` in the section `disk` alone.
+fn configure_fencing(node: &Node, policy: &str) -> Result<()> {
+    node.run_ok(&format!(
+        "sed -i -e '/^ *fencing /d' -e '/^ *handlers {{/,/^ *}}/d' \
+             -e 's|^    disk {{|    handlers {{\\n\
+         fence-peer \"/usr/local/sbin/standin fence-peer\";\\n\
+         unfence-peer \"/usr/local/sbin/standin unfence-peer\";\\n    }}\\n&\\n        fencing {policy};|' \
+             /etc/drbd.d/r0.res && drbdadm adjust r0 && sync"
+    ))
+    .map(drop)
 }
 
 fn configuration(filesystem: Filesystem, options: &ClusterOptions) -> String {

@@ -1,0 +1,16 @@
+TYPE=VIEW
+query=select `app`.`i`.`id` AS `id`,`app`.`i`.`v` AS `v` from `app`.`i`
+md5=214c1c7d849402e7c7b510771e8ece6d
+updatable=1
+algorithm=0
+definer_user=root
+definer_host=localhost
+suid=2
+with_check_option=0
+timestamp=0001795163785557621
+create-version=2
+source=select * from i
+client_cs_name=utf8mb3
+connection_cl_name=utf8mb3_general_ci
+view_body_utf8=select `app`.`i`.`id` AS `id`,`app`.`i`.`v` AS `v` from `app`.`i`
+mariadb-version=101119
