@@ -134,7 +134,8 @@ pub(super) mod tests {
         survey.not_configured = false;
         survey.configured = Some((Place::new("/c", 4), "cluster_manager: none".to_owned()));
         let remedy = finding(&survey, "", "cluster-manager").remedy;
-        assert_eq!(remedy, ["sed -i '4s|cluster_manager: none|cluster_manager: {heartbeat: kill}|' /c"]);
+        let text = edit::tests::after("\n\n\ncluster_manager: none\n", &remedy[0].replace(" /c", " /file"));
+        assert_eq!(text, "\n\n\ncluster_manager: {heartbeat: kill}\n");
     }
 
     #[test]

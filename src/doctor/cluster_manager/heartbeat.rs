@@ -81,7 +81,7 @@ fn times(ha_cf: &HaCf, config: &Config) -> Finding {
         keepalive.as_secs_f64(),
         config.limits.wait_vip_gone.as_secs_f64()
     );
-    let fitting = (keepalive * 10).as_secs().clamp(1, TOO_LATE.as_secs());
+    let fitting = fitting_deadtime(ha_cf).as_secs();
     if deadtime < keepalive * MISSED_BEATS {
         let why = "one delayed packet counts as the peer's death: a takeover beside a living peer";
         return directive(Finding::fail(check, seen, why), ha_cf, "deadtime", &fitting.to_string());
@@ -93,10 +93,20 @@ fn times(ha_cf: &HaCf, config: &Config) -> Finding {
     Finding::pass(check, seen)
 }
 
+/// What `deadtime` is, or is to become where it is judged to be wrong.
+fn fitting_deadtime(ha_cf: &HaCf) -> Duration {
+    let keepalive = time(ha_cf, "keepalive", DEFAULT_KEEPALIVE);
+    let deadtime = time(ha_cf, "deadtime", DEFAULT_DEADTIME);
+    if (keepalive * MISSED_BEATS..=TOO_LATE).contains(&deadtime) {
+        return deadtime;
+    }
+    Duration::from_secs((keepalive * 10).as_secs().clamp(1, TOO_LATE.as_secs()))
+}
+
 /// At least twice `deadtime`, because networks come up slowly (ha.cf(5)).
 fn initdead(ha_cf: &HaCf) -> Finding {
     let check = "ha-initdead";
-    let deadtime = time(ha_cf, "deadtime", DEFAULT_DEADTIME);
+    let deadtime = fitting_deadtime(ha_cf);
     match ha_cf.time("initdead") {
         Some((initdead, _)) if initdead < deadtime * 2 => {
             let seen =
@@ -426,6 +436,14 @@ node node1 node2
             assert_eq!(found.status, status, "{new} {found:?}");
             assert!(!found.remedy.is_empty(), "{new}");
         }
+        let both = judge(
+            &survey_with(&GOOD.replace("deadtime 10\ninitdead 60", "deadtime 2\ninitdead 3")),
+            "ha-initdead",
+        );
+        assert!(
+            both.remedy[0].contains("#initdead 20#"),
+            "it fits the deadtime of the other remedy: {both:?}"
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ const HELPER: &str = "/sbin/drbdadm";
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let nine = survey.observation.drbd.known().is_some_and(|drbd| drbd.generation == DrbdGeneration::Nine);
     let drbd = &survey.drbd;
-    [policy(drbd, config, nine), handler(drbd, config), Some(helper(drbd))].into_iter().flatten().collect()
+    // In the order in which they are to be mended: the policy without a handler that answers freezes the database.
+    [Some(helper(drbd)), handler(drbd, config), policy(drbd, config, nine)].into_iter().flatten().collect()
 }
 
 /// 8.4 has it in `disk`, 9 in `net`.
@@ -127,7 +128,7 @@ fn lasting(helper: &Helper) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::{Status, sample};
-    use super::super::sample::set;
+    use super::super::sample::{FILE, set, set_source};
     use super::*;
     use crate::foreign::Place;
     use crate::observation::Drbd;
@@ -150,7 +151,10 @@ mod tests {
         }
         survey.observation.drbd = Fact::Known(Drbd { generation: DrbdGeneration::Nine, ..sample::drbd() });
         let remedy = finding(&survey, "drbd-fencing").map(|finding| finding.remedy).unwrap_or_default();
-        assert!(remedy.iter().any(|command| command.contains("2s|net {|net { fencing")), "{remedy:?}");
+        assert!(
+            remedy.iter().any(|command| command.contains("net {#") && command.contains("net { fencing")),
+            "{remedy:?}"
+        );
     }
 
     #[test]
@@ -169,6 +173,7 @@ mod tests {
         assert_eq!(put("/bin/true", None), Some(Status::Warn));
         assert_eq!(put("/usr/lib/drbd/crm-fence-peer.sh", None), Some(Status::Warn), "no Pacemaker here");
         survey.drbd.handlers.clear();
+        set_source(&mut survey.drbd, &FILE.replace("fence-peer \"", "other \""));
         let found =
             finding(&survey, "drbd-fence-handler").map(|finding| (finding.status, finding.remedy.len()));
         assert_eq!(found, Some((Status::Fail, 2)));

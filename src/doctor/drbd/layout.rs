@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::super::Finding;
 use super::super::survey::{DrbdSurvey, Survey};
+use super::super::{Finding, remedy};
 use super::ON_BOTH;
 use super::setting::remove;
 use crate::config::{ClusterManager, Config, NodeConfig};
@@ -126,7 +126,7 @@ fn config_edit(config: &Config, node: &NodeConfig, ip: &str) -> Result<Vec<Strin
     }
     let old = node.replication_address.to_string().replace('.', "\\.");
     let script = format!("s/\\(replication_address: *[\"']\\{{0,1\\}}\\){old}\\b/\\1{ip}/");
-    Ok(vec![crate::plan::shell_words(&["sed".to_owned(), "-i".to_owned(), script, file])])
+    Ok(vec![remedy::sed(&config.file, &script)])
 }
 
 impl Finding {
@@ -176,8 +176,7 @@ fn device(resource: &Resource, drbd: &DrbdSurvey, config: &Config) -> Option<Fin
         pattern(&configured.display().to_string()),
         device.display()
     );
-    let command = ["sed".to_owned(), "-i".to_owned(), script, config.file.display().to_string()];
-    Some(finding.remedies(Ok(vec![crate::plan::shell_words(&command)])))
+    Some(finding.remedies(Ok(vec![remedy::sed(&config.file, &script)])))
 }
 
 /// Under Pacemaker the agent does it.

@@ -84,6 +84,11 @@ pub(in crate::doctor) fn set(survey: &mut DrbdSurvey, section: &str, name: &str,
     set_in_files(survey, section, name, value);
 }
 
+/// The resource's file as the remedies find it.
+pub(in crate::doctor) fn set_source(survey: &mut DrbdSurvey, text: &str) {
+    survey.sources = vec![Source { file: PathBuf::from("/etc/drbd.d/r0.res"), text: parse(text).unwrap() }];
+}
+
 /// One setting as the files alone say it.
 pub(in crate::doctor) fn set_in_files(survey: &mut DrbdSurvey, section: &str, name: &str, value: &str) {
     if let Fact::Known(resource) = &mut survey.configured {

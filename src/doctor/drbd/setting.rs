@@ -98,6 +98,7 @@ pub(super) fn set(sources: &[Source], resource: &str, section: &str, name: &str,
     if !places.is_empty() {
         let edits: Option<Vec<String>> = places
             .iter()
+            .filter(|old| old.value() != value)
             .map(|old| Some(edit::replace(&Place::new(&source.file, old.line), old.text.as_deref()?, &new)))
             .collect();
         return edits.unwrap_or_default();

@@ -235,8 +235,10 @@ fn data_files(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
             format!("{} outside {}: {first}", outside.len(), config.mount.directory.display()),
             "the other node does not have these files, so that a takeover loses the tables",
         )
-        .advice("move each: ALTER TABLE name TABLESPACE… or a dump and a reload without DATA DIRECTORY; a linked schema: \
-                 move it into the data directory while the server is stopped"),
+                .advice(
+            "move each table: CREATE TABLE new LIKE old, which leaves DATA DIRECTORY out, INSERT INTO new SELECT * FROM old, \
+             then RENAME TABLE; a linked schema: move it into the data directory while the server is stopped",
+        ),
     )
 }
 

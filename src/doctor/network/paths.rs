@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::Finding;
 use super::super::survey::{ArpSettings, Survey};
+use super::super::{Finding, remedy};
 use crate::config::Config;
 use crate::observation::{AddressProbe, Fact};
 use crate::plan::shell_words;
@@ -212,7 +212,7 @@ fn witnesses(survey: &Survey, config: &Config) -> Finding {
             let old = first.address.to_string().replace('.', "\\.");
             let script = format!("/^witnesses:/,$s/\\b{old}\\b/{gateway}/");
             finding
-                .remedy(shell_words(&["sed".to_owned(), "-i".to_owned(), script, file]))
+                .remedy(remedy::sed(&config.file, &script))
                 .advice("that puts the default gateway, which answers, in its place; do the same on the peer")
         }
         _ => finding.advice(format!(

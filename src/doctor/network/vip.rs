@@ -1,10 +1,9 @@
 //! The virtual IP.
 
 use super::super::survey::{Link, Survey};
-use super::super::{Finding, edit};
+use super::super::{Finding, edit, remedy};
 use crate::config::Config;
 use crate::observation::{Fact, Role};
-use crate::plan::shell_words;
 
 /// The virtual router's own hardware addresses (RFC 5798 §7.3): keepalived's `use_vmac` gives both nodes the same one.
 const VRRP: &str = "00:00:5e:00:01:";
@@ -65,14 +64,13 @@ fn prefix(link: &Link, config: &Config) -> Option<Finding> {
     }
     let right = format!("{}/{}", vip.addr(), own.prefix_len());
     let script = format!("s|{}|{right}|", vip.to_string().replace('.', "\\."));
-    let file = config.file.display().to_string();
     Some(
         Finding::warn(
             check,
             format!("the virtual IP is {vip}, the interface's own address {own}"),
             "with another prefix length the active node has other routes than the standby, and answers some clients elsewhere",
         )
-        .remedy(shell_words(&["sed".to_owned(), "-i".to_owned(), script, file]))
+        .remedy(remedy::sed(&config.file, &script))
         .advice("do the same on the peer"),
     )
 }
@@ -204,7 +202,8 @@ mod tests {
                 .map(|found| (found.status, found.remedy))
         };
         assert_eq!(with("10.77.0.100/32"), Some((Status::Pass, Vec::new())));
-        let remedy = vec!["sed -i 's|10\\.77\\.0\\.100/16|10.77.0.100/24|' r0.yaml".to_owned()];
+        let remedy =
+            vec!["sed -i --follow-symlinks 's|10\\.77\\.0\\.100/16|10.77.0.100/24|' r0.yaml".to_owned()];
         assert_eq!(with("10.77.0.100/16"), Some((Status::Warn, remedy)));
     }
 
@@ -236,7 +235,7 @@ mod tests {
         let vip = sample::config().vip.address.addr();
         survey.network.static_vip = mentions(text, Path::new("/etc/network/interfaces"), vip);
         let found = finding(&survey, "vip-static").map(|finding| (finding.status, finding.remedy));
-        let remedy = vec!["sed -i '1,2s|^|# |' /etc/network/interfaces".to_owned()];
+        let remedy = vec!["sed -i --follow-symlinks '1,2s/^/# /' /etc/network/interfaces".to_owned()];
         assert_eq!(found, Some((Status::Fail, remedy)));
     }
 }
