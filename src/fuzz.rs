@@ -7,7 +7,9 @@ use std::path::Path;
 use crate::audit::{filename, headers};
 use crate::config::{self, Host};
 use crate::foreign::option_file::{Files, Options, Server, Startup, Unread};
-use crate::foreign::{corosync, drbd_conf, fstab, heartbeat, keepalived, unit_file};
+use crate::foreign::{
+    apparmor, cib, corosync, drbd_conf, fstab, heartbeat, keepalived, static_address, unit_file,
+};
 use crate::journal::{self, Entry};
 use crate::node::mysqld::{error_log, parse_greeting};
 use crate::node::{drbd, filesystem};
@@ -16,11 +18,19 @@ use crate::node::{drbd, filesystem};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. A target returns, or it has found a mistake.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 26] = [
+    ("apparmor", |bytes| {
+        let text = text(bytes);
+        seen(apparmor::mode_of(&text, &["mariadbd"]));
+        for (pattern, _) in apparmor::file_rules(&text).iter().take(20) {
+            seen(apparmor::matches(pattern, "/var/lib/mysql/ibdata1"));
+        }
+    }),
     ("authkeys", |bytes| {
         let keys = heartbeat::authkeys(&text(bytes), FILE.as_ref());
         seen(keys.signing_method());
     }),
+    ("cib", |bytes| seen(cib::parse(&text(bytes)))),
     ("config", |bytes| {
         let host = Host::fixed("node1");
         match config::parse(&text(bytes), Path::new("/etc/standin/r0.yaml"), &host) {
@@ -93,6 +103,12 @@ pub const TARGETS: [Target; 23] = [
     ("myisam_index", |bytes| seen(headers::myisam::parse(bytes))),
     ("option_file", option_file),
     ("sdi", |bytes| seen(headers::sdi::parse(bytes))),
+    ("static_address", |bytes| {
+        let text = text(bytes);
+        for file in ["/etc/network/interfaces", "/etc/netplan/a.yaml"] {
+            seen(static_address::mentions(&text, file.as_ref(), [10, 0, 0, 1].into()));
+        }
+    }),
     ("startup", |bytes| {
         let command: Vec<String> = text(bytes).split_whitespace().map(str::to_owned).collect();
         let startup = Startup::of(Server::MariaDb(Some((10, 11))), &command);
@@ -101,7 +117,10 @@ pub const TARGETS: [Target; 23] = [
     ("unit_file", |bytes| {
         let text = text(bytes);
         // A drop-in begins where a NUL stands.
-        unit_file::exec_start(text.split('\0'));
+        if let Some(command) = unit_file::exec_start(text.split('\0')) {
+            seen(unit_file::without_shell(command, |word| word.ends_with('d')));
+        }
+        seen(unit_file::settings(text.split('\0')));
     }),
 ];
 

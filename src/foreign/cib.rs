@@ -6,8 +6,19 @@ use roxmltree::{Document, Node};
 use serde::{Deserialize, Serialize};
 
 /// Parameters that say what a primitive acts on. Others may be passwords.
-const KEPT: [&str; 8] =
-    ["ip", "device", "directory", "datadir", "config", "cluster", "drbd_resource", "binary"];
+const KEPT: [&str; 11] = [
+    "ip",
+    "cidr_netmask",
+    "nic",
+    "device",
+    "directory",
+    "fstype",
+    "datadir",
+    "config",
+    "cluster",
+    "drbd_resource",
+    "binary",
+];
 
 /// What matters of the cluster information base.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,4 +6,4 @@ mod haresources;
 
 pub use self::authkeys::{AuthKeys, Method, authkeys};
 pub use self::ha_cf::{Directive, HaCf, ha_cf, time};
-pub use self::haresources::{Group, HaResources, Resource, ServiceAddress, haresources};
+pub use self::haresources::{Group, HaResources, Resource, ServiceAddress, haresources, prefix_length};

@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::found::from_pacemaker;
 use super::resource::Pair;
 use super::{ANSWERED, Answers, Chosen, DraftNode, Found, Missing, Topic, only, shown};
+use crate::foreign::heartbeat::prefix_length;
 
 /// The clients' side of the draft.
 pub(super) struct Clients {
@@ -76,10 +78,19 @@ fn virtual_ip(found: &Found, answers: &Answers, missing: &mut Missing) -> Option
             Chosen::new(named, format!("{}: vrrp_instance {}", held.place, instance.name))
         })
     });
-    only(of_heartbeat.chain(of_keepalived).collect()).map_or_else(
+    let of_pacemaker = managers.primitives(&["IPaddr2", "IPaddr"]).filter_map(|primitive| {
+        let parameter = |name: &str| primitive.parameters.get(name).map(String::as_str);
+        let named = Named {
+            address: parameter("ip")?.parse().ok()?,
+            prefix: parameter("cidr_netmask").and_then(prefix_length),
+            interface: parameter("nic").map(str::to_owned),
+        };
+        Some(Chosen::new(named, from_pacemaker(primitive)))
+    });
+    only(of_heartbeat.chain(of_pacemaker).chain(of_keepalived).collect()).map_or_else(
         |candidates| {
             let cause = match candidates.len() {
-                0 => "neither Heartbeat's haresources nor keepalived.conf names one".to_owned(),
+                0 => "neither Heartbeat's haresources, Pacemaker nor keepalived.conf names one".to_owned(),
                 count => format!("there are {count} to choose from"),
             };
             let wanted = "the virtual IP and its prefix length, as in 10.0.0.100/24";

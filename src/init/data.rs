@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::found::from_pacemaker;
 use super::resource::Pair;
 use super::{ANSWERED, Answers, Chosen, Found, Missing, Stop, Topic, Unit, only, shown};
 use crate::failure::Failure;
@@ -87,7 +88,7 @@ pub(super) fn mount(
     })
 }
 
-/// Heartbeat's Filesystem resource, fstab, and what is mounted now, in this order.
+/// Heartbeat's and Pacemaker's Filesystem resources, fstab, and what is mounted now, in this order.
 fn sources(found: &Found, pair: &Pair<'_>, device: &Path) -> Vec<Source> {
     let resource = &pair.resource.value;
     let is_device = |path: &str| found.is_device(Path::new(path), device, resource);
@@ -102,6 +103,16 @@ fn sources(found: &Found, pair: &Pair<'_>, device: &Path) -> Vec<Source> {
         })
         .filter(|source| source.directory.is_some())
     });
+    let of_pacemaker = found.managers.primitives(&["Filesystem"]).filter_map(|primitive| {
+        let parameter = |name: &str| primitive.parameters.get(name);
+        parameter("device").filter(|device| is_device(device))?;
+        Some(Source {
+            directory: parameter("directory").map(PathBuf::from),
+            filesystem: parameter("fstype").cloned(),
+            options: Vec::new(),
+            from: from_pacemaker(primitive),
+        })
+    });
     let of_fstab = found.fstab.iter().filter(|entry| is_device(&entry.device)).map(|entry| Source {
         directory: Path::new(&entry.directory).is_absolute().then(|| PathBuf::from(&entry.directory)),
         filesystem: Some(entry.filesystem.clone()).filter(|name| name != "auto"),
@@ -114,7 +125,7 @@ fn sources(found: &Found, pair: &Pair<'_>, device: &Path) -> Vec<Source> {
         options: Vec::new(),
         from: "mounted now".to_owned(),
     });
-    of_heartbeat.chain(of_fstab).chain(mounted).collect()
+    of_heartbeat.chain(of_pacemaker).chain(of_fstab).chain(mounted).collect()
 }
 
 /// Without what is for fstab's readers only, what is a default, and what would keep mysqld from writing.

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::ClusterManager;
 use crate::foreign::Place;
+use crate::foreign::cib::{Cib, Primitive};
 use crate::foreign::corosync::Section;
 use crate::foreign::drbd_conf::Configuration;
 use crate::foreign::fstab::Entry;
@@ -89,10 +90,28 @@ pub struct Managers {
     pub ha_cf: Option<HaCf>,
     /// Its resources.
     pub haresources: Option<HaResources>,
+    /// Pacemaker's resources.
+    pub cib: Option<Cib>,
     /// corosync's configuration.
     pub corosync: Option<Section>,
     /// keepalived's instances.
     pub keepalived: Vec<VrrpInstance>,
+}
+
+impl Managers {
+    /// Pacemaker's primitives of an agent.
+    pub(super) fn primitives<'a, 'n>(
+        &'a self,
+        agents: &'n [&'n str],
+    ) -> impl Iterator<Item = &'a Primitive> + use<'a, 'n> {
+        let all = self.cib.iter().flat_map(|cib| &cib.primitives);
+        all.filter(move |primitive| agents.contains(&primitive.agent.as_str()))
+    }
+}
+
+/// What a comment says of a primitive.
+pub(super) fn from_pacemaker(primitive: &Primitive) -> String {
+    format!("Pacemaker's primitive {}", primitive.id)
 }
 
 /// Everything that one look found.

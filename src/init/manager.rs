@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::address::Clients;
+use super::found::from_pacemaker;
 use super::{ANSWERED, Answers, Chosen, Found, Missing, Topic, only};
 use crate::config::ClusterManager;
 use crate::plan::HeartbeatStop;
@@ -41,7 +42,11 @@ pub(super) fn choose(
     let of_keepalived = managers.keepalived.iter().filter(|instance| !instance.addresses.is_empty());
     let of_keepalived =
         of_keepalived.map(|instance| Chosen::new(ClusterManager::Keepalived, instance.place.to_string()));
-    match only(active.chain(of_heartbeat).chain(of_keepalived).collect()) {
+    let of_pacemaker =
+        managers.primitives(&["IPaddr2", "IPaddr", "Filesystem", "mysql", "mariadb", "standin"]);
+    let of_pacemaker =
+        of_pacemaker.map(|primitive| Chosen::new(ClusterManager::Pacemaker, from_pacemaker(primitive)));
+    match only(active.chain(of_heartbeat).chain(of_pacemaker).chain(of_keepalived).collect()) {
         Ok(manager) => Some(manager),
         Err(candidates) if candidates.is_empty() => {
             let from = "neither Heartbeat, Pacemaker nor keepalived runs, is enabled, or has resources here";

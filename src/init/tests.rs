@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{self, Host};
 use crate::foreign::drbd_conf::parse_dump;
 use crate::foreign::option_file::{Files, Options, Server, Startup, Unread};
-use crate::foreign::{Place, corosync, fstab, heartbeat, keepalived};
+use crate::foreign::{Place, cib, corosync, fstab, heartbeat, keepalived};
 use crate::observation::Fact;
 
 const DUMP: &str = include_str!("../../tests/captured/drbd-8.4/connected-primary-secondary/dump");
@@ -225,6 +225,29 @@ fn keepalived_fstab_and_corosync_are_sources_too() {
     assert_eq!((config.mount.directory.to_str(), config.mount.filesystem.as_str()), (Some("/data"), "xfs"));
     assert_eq!(config.mount.options, ["nodev"]);
     assert_eq!(config.peer.address, Ipv4Addr::new(10, 77, 0, 2));
+}
+
+#[test]
+fn pacemaker_is_a_source() {
+    let mut found = found();
+    found.filesystems.clear();
+    found.units = vec![unit("mariadb.service", "--datadir=/data")];
+    found.managers.cib = Some(
+        cib::parse(
+            r#"<cib><primitive id="vip" type="IPaddr2"><instance_attributes><nvpair name="ip" value="10.77.0.97"/>
+            <nvpair name="cidr_netmask" value="24"/><nvpair name="nic" value="eth0"/></instance_attributes></primitive>
+            <primitive id="fs" type="Filesystem"><instance_attributes><nvpair name="device" value="/dev/drbd0"/>
+            <nvpair name="directory" value="/data"/><nvpair name="fstype" value="xfs"/></instance_attributes></primitive></cib>"#,
+        )
+        .unwrap(),
+    );
+    let config = parsed(&draft(&found, &Answers::default()).unwrap_or_else(|stop| panic!("{stop:#?}")));
+    assert_eq!(
+        (config.vip.address.to_string().as_str(), config.vip.interface.as_str()),
+        ("10.77.0.97/24", "eth0")
+    );
+    assert_eq!((config.mount.directory.to_str(), config.mount.filesystem.as_str()), (Some("/data"), "xfs"));
+    assert_eq!(config.cluster_manager, ClusterManager::Pacemaker);
 }
 
 #[test]

@@ -56,8 +56,8 @@ impl Resource {
     }
 }
 
-/// As a number or as a mask such as 255.255.255.0.
-fn prefix_length(text: &str) -> Option<u8> {
+/// A prefix length, as a number or as a mask such as 255.255.255.0.
+pub fn prefix_length(text: &str) -> Option<u8> {
     match text.parse::<u8>() {
         Ok(length) => (length <= 32).then_some(length),
         Err(_) => ipnet::ipv4_mask_to_prefix(text.parse().ok()?).ok(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::read;
 use crate::config::ClusterManager;
-use crate::foreign::{corosync, heartbeat, keepalived};
+use crate::foreign::{cib, corosync, heartbeat, keepalived};
 use crate::init::Managers;
 use crate::node::heartbeat::running;
 use crate::plan::HeartbeatStop;
@@ -25,10 +25,14 @@ pub(super) fn look(problems: &mut Vec<String>) -> Managers {
     let corosync = parsed("/etc/corosync/corosync.conf").map(|(text, file)| corosync::parse(&text, &file));
     let keepalived =
         parsed("/etc/keepalived/keepalived.conf").map(|(text, file)| keepalived::parse(&text, &file));
+    // Pacemaker's own copy: asking its daemon may hang.
+    let cib = parsed("/var/lib/pacemaker/cib/cib.xml").map(|(text, _)| cib::parse(&text));
     let mut understood = |error: Option<String>| problems.extend(error);
     understood(corosync.as_ref().and_then(|result| result.as_ref().err()).map(ToString::to_string));
     understood(keepalived.as_ref().and_then(|result| result.as_ref().err()).map(ToString::to_string));
+    understood(cib.as_ref().and_then(|result| result.as_ref().err()).cloned());
     Managers {
+        cib: cib.and_then(Result::ok),
         active: KNOWN
             .iter()
             .filter_map(|(program, unit, manager)| Some((*manager, active(program, unit)?)))
