@@ -117,6 +117,7 @@ fn mysqld() -> MysqldSurvey {
             path: "/usr/sbin/mariadbd".into(),
             flavour: Flavour::MariaDB,
             version: (10, 11, 19),
+            text: "10.11.19-MariaDB-0+deb12u1".to_owned(),
         }),
         options: Options { files: vec![OPTION_FILE.into()], ..Options::default() },
         groups: vec!["mysqld".to_owned(), "mariadbd".to_owned()],

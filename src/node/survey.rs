@@ -43,7 +43,7 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
         let cluster_manager = cluster_manager::look(config);
         let system = system::look(config, &mysqld);
         let drbd = joined(drbd);
-        let here = peer::look_here(config, &drbd.module, &drbd.configured);
+        let here = peer::look_here(config, &drbd.module, &drbd.configured, Some(&mysqld.program));
         Survey {
             observation: joined(observation),
             drbd,
@@ -61,7 +61,7 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
 
 /// What both nodes must have in common, of this node: what `standin doctor --facts` prints.
 pub fn facts(config: &Config) -> PeerFacts {
-    peer::look_here(config, &drbd::module(), &drbd::configured(&config.resource))
+    peer::look_here(config, &drbd::module(), &drbd::configured(&config.resource), None)
 }
 
 fn joined<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {

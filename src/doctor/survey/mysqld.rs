@@ -68,6 +68,8 @@ pub struct Program {
     pub flavour: Flavour,
     /// Major, minor and patch version.
     pub version: (u16, u16, u16),
+    /// The whole version: `10.11.6-MariaDB-0+deb12u1`.
+    pub text: String,
 }
 
 /// The server that runs here, as it tells of itself.

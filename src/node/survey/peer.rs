@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_yaml::Value;
 
-use super::files;
+use super::{files, program};
 use crate::config::Config;
-use crate::doctor::survey::{Account, Came, PeerFacts, Values};
+use crate::doctor::survey::{Account, Came, PeerFacts, Program, Values};
 use crate::foreign::drbd_conf::{Resource, Settings};
 use crate::foreign::option_file::{Options, Server, Startup};
 use crate::foreign::unit_file;
@@ -18,9 +18,6 @@ use crate::node::command;
 use crate::node::option_files::OnDisk;
 use crate::observation::Fact;
 use crate::plan::{MysqldControl, shell_words};
-
-/// For `--version`: the program is some 25 MB and may come from a slow disk.
-const VERSION_LIMIT: Duration = Duration::from_secs(5);
 
 /// The programs that are a server.
 const SERVERS: [&str; 3] = ["mariadbd", "mysqld", "mysqld-debug"];
@@ -35,13 +32,22 @@ pub(super) fn look_here(
     config: &Config,
     drbd_module: &Fact<Option<String>>,
     resource: &Fact<Resource>,
+    program: Option<&Fact<Program>>,
 ) -> PeerFacts {
     let unit = match &config.mysqld.control {
         MysqldControl::Unit(unit) => unit_settings(unit),
         MysqldControl::Command(_) => Ok(BTreeMap::new()),
     };
     let command = command_of(config);
-    let version = command.as_deref().map_err(Clone::clone).and_then(version);
+    // Starting it is the dearest part of a look, so that it is not asked again when it was just now.
+    let program = program.cloned().unwrap_or_else(|| match &command {
+        Ok(command) => program::look(command),
+        Err(cause) => Fact::Unknown(cause.clone()),
+    });
+    let version = match program {
+        Fact::Known(program) => Ok(program.text),
+        Fact::Unknown(cause) => Err(cause),
+    };
     let options = command.as_ref().map(|command| options(command, version.as_deref().unwrap_or_default()));
     let account = account(config, unit.as_ref().ok(), options.as_ref().ok());
     PeerFacts {
@@ -202,15 +208,6 @@ fn command_of(config: &Config) -> Result<Vec<String>, String> {
             if command.is_empty() { Err(format!("{unit} names no mysqld or mariadbd")) } else { Ok(command) }
         }
     }
-}
-
-/// `10.11.6-MariaDB-0+deb12u1` of `mariadbd  Ver 10.11.6-MariaDB-0+deb12u1 for …`.
-fn version(command: &[String]) -> Result<String, String> {
-    let program = command.first().cloned().unwrap_or_default();
-    let words = [program, "--no-defaults".to_owned(), "--version".to_owned()];
-    let finished = command::run(&words, VERSION_LIMIT).map_err(|error| error.to_string())?;
-    let version = finished.stdout.split_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
-    version.map(str::to_owned).ok_or_else(|| finished.describe())
 }
 
 fn options(command: &[String], version: &str) -> Values {

@@ -30,13 +30,13 @@ pub(super) fn look(command: &[String]) -> Fact<Program> {
 
 /// `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)`.
 fn parse_version(path: &str, text: &str) -> Option<Program> {
-    let version = text.split_once("Ver ")?.1;
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u16>());
+    let whole = text.split_once("Ver ")?.1.split_whitespace().next()?;
+    let mut numbers = whole.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u16>());
     let mut number = || numbers.next()?.ok();
     let version = (number()?, number()?, number()?);
     let flavour =
         if text.to_ascii_lowercase().contains("mariadb") { Flavour::MariaDB } else { Flavour::MySQL };
-    Some(Program { path: PathBuf::from(path), flavour, version })
+    Some(Program { path: PathBuf::from(path), flavour, version, text: whole.to_owned() })
 }
 
 /// The server's own command line in a unit's `ExecStart`, without the shell around it and with the variables of the unit's
@@ -142,6 +142,7 @@ mod tests {
         let maria =
             parse_version("/x", "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu\n").unwrap();
         assert_eq!((maria.flavour, maria.version), (Flavour::MariaDB, (10, 11, 19)));
+        assert_eq!(maria.text, "10.11.19-MariaDB-0+deb12u1");
         let mysql = parse_version("/x", "/usr/sbin/mysqld  Ver 8.0.36 for Linux on x86_64 (MySQL Community)")
             .unwrap();
         assert_eq!((mysql.flavour, mysql.version), (Flavour::MySQL, (8, 0, 36)));

@@ -104,7 +104,7 @@ const DRBD: &[Sabotage] = &[
     ),
     sabotage(
         "drbd-dead-peer",
-        "warn",
+        "fail",
         "sed -i 's/protocol C;/protocol C; ping-int 60;/' /etc/drbd.d/r0.res && drbdadm adjust r0",
     ),
     sabotage(
@@ -175,7 +175,7 @@ const NETWORK_AND_PEER: &[Sabotage] = &[
     ),
     sabotage("arp-answers", "fail", "sysctl -qw net.ipv4.conf.eth1.arp_ignore=8"),
     sabotage("witnesses", "warn", "sed -i '/witnesses/d' /etc/standin/r0.yaml"),
-    sabotage("peer-configuration", "warn", "sed -i 's/type: ext4/type: xfs/' /etc/standin/r0.yaml"),
+    sabotage("peer-configuration", "fail", "sed -i 's/type: ext4/type: xfs/' /etc/standin/r0.yaml"),
     sabotage("peer-account", "fail", "usermod -u 777 mysql"),
     sabotage("peer-clock", "warn", "date -s '+1 hour'"),
 ];
