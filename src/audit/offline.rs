@@ -172,7 +172,7 @@ impl TopLevel {
                 if entry.file_type().is_ok_and(|file_type| file_type.is_symlink()) {
                     top.linked_schemas.push(name.clone());
                 }
-                top.has_mysql_tables |= name == "mysql" && has_system_tables(&path);
+                top.has_mysql_tables |= name == "mysql" && has_system_tables(&path)?;
                 top.schemas.push((name, path));
             }
         }
@@ -215,8 +215,16 @@ fn look(path: &Path) -> Result<Option<Metadata>, Problem> {
 }
 
 /// Any table of the `mysql` schema that every server up to MySQL 5.7 and every MariaDB has.
-fn has_system_tables(mysql: &Path) -> bool {
-    ["db.frm", "db.MYI", "db.MAI", "user.frm", "plugin.frm"].iter().any(|name| mysql.join(name).exists())
+///
+/// # Errors
+/// It can't be looked into: only the server's user and root may.
+fn has_system_tables(mysql: &Path) -> Result<bool, Problem> {
+    for name in ["db.frm", "db.MYI", "db.MAI", "user.frm", "plugin.frm"] {
+        if look(&mysql.join(name))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn bytes_in(directory: &Path) -> Result<u64, Problem> {

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use self::report::Report;
-use super::say::{say, say_error, say_text};
+use super::say::{deliver, say, say_error};
 use crate::audit::EngineTotals;
 use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{REFUSE_ABOVE_PERCENT, verdict};
@@ -82,12 +82,12 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> anyhow::Resu
     let verdict = verdict(&seen.totals, limit);
     let outcome = if verdict.refused { Outcome::Refused } else { Outcome::Done };
     let report = Report::new(seen, verdict);
-    if arguments.json {
-        say(serde_json::to_string_pretty(&report.json())?);
+    let text = if arguments.json {
+        format!("{}\n", serde_json::to_string_pretty(&report.json())?)
     } else {
-        say_text(report.text());
-    }
-    Ok(outcome)
+        report.text()
+    };
+    Ok(deliver(text, outcome))
 }
 
 /// Where the totals come from, and what they are.

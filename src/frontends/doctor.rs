@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::operate::past;
-use super::say::{say, say_error, say_text};
+use super::say::{deliver, say_error};
 use crate::config::Config;
 use crate::doctor::survey::PeerFacts;
 use crate::doctor::{self, Area, Finding, Status};
@@ -38,9 +38,15 @@ pub(super) struct Arguments {
 
 /// Examines this node. Exit 0, 1 for warnings when strict, 3 when anything failed.
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Outcome> {
+    if !nix::unistd::geteuid().is_root() {
+        say_error(
+            "standin doctor does not run as root\n  why it matters: most of what it looks at only root can see\n  what to do next: run it as root, or with sudo",
+        );
+        return Ok(Outcome::Usage);
+    }
     if arguments.facts {
-        say(serde_json::to_string_pretty(&survey::facts(config))?);
-        return Ok(Outcome::Done);
+        let facts = serde_json::to_string_pretty(&survey::facts(config))?;
+        return Ok(deliver(format_args!("{facts}\n"), Outcome::Done));
     }
     let peer = match arguments.peer_facts.as_ref().map(read_facts).transpose() {
         Ok(peer) => peer,
@@ -52,17 +58,20 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Outc
     let survey = survey::look(config, past(config)?, peer);
     let areas = doctor::examine(&survey, config);
     let worst = doctor::worst(&areas);
-    if arguments.json {
-        let node = &config.this_node.name;
-        say(json!({"cluster": config.name, "node": node, "worst": worst, "areas": areas, "survey": survey}));
-    } else {
-        say_text(report(config, &areas, arguments.quiet, colours()));
-    }
-    Ok(match worst {
+    let outcome = match worst {
         Status::Fail => Outcome::Refused,
         Status::Warn if arguments.strict => Outcome::Failed,
         Status::Warn | Status::Pass => Outcome::Done,
-    })
+    };
+    let text = if arguments.json {
+        let node = &config.this_node.name;
+        let report =
+            json!({"cluster": config.name, "node": node, "worst": worst, "areas": areas, "survey": survey});
+        format!("{report}\n")
+    } else {
+        report(config, &areas, arguments.quiet, colours())
+    };
+    Ok(deliver(text, outcome))
 }
 
 fn read_facts(file: &PathBuf) -> Result<PeerFacts, String> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ipnet::Ipv4Net;
 
-use super::say::{say_error, say_text};
+use super::say::{deliver, say_error, say_text};
 use crate::config::{self, ClusterManager, Host};
 use crate::failure::{Failure, Outcome};
 use crate::init::{self, Answers, Draft, Found, Question, Stop, Topic};
@@ -139,9 +139,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Usage);
     }
     if arguments.to_standard_output() {
-        say_text(&text);
+        let outcome = deliver(&text, Outcome::Done);
         say_error(init::next_steps(&draft, &found, &file));
-        return Ok(Outcome::Done);
+        return Ok(outcome);
     }
     if let Err(failure) = write::may(&file, arguments.force) {
         return Ok(usage(failure));

@@ -32,6 +32,13 @@ pub(super) fn choose(
     missing: &mut Missing,
 ) -> Option<Clients> {
     let named = virtual_ip(found, answers, missing)?;
+    let of_node = found.hosts.iter().find(|line| {
+        line.address == named.value.address && pair.nodes.iter().any(|(node, _)| line.names.contains(node))
+    });
+    if let Some(line) = of_node {
+        let cause = format!("{} says that {} is a node's own address", line.place, named.value.address);
+        return missing.ask(Topic::Vip, "the virtual IP, which moves between the nodes", cause, vec![]);
+    }
     let interface = interface(found, answers, &named, missing)?;
     let Some(vip) = with_prefix(found, &named, &interface.value) else {
         let cause = format!("{} has no network with {} in it", interface.value, named.value.address);

@@ -166,6 +166,14 @@ fn both_nodes_write_the_same_cluster() {
 }
 
 #[test]
+fn a_node_s_own_address_is_no_virtual_ip() {
+    let answers = Answers { vip: Some(("10.77.0.1".parse().unwrap(), Some(24))), ..Answers::default() };
+    let Err(Stop::Missing(questions)) = draft(&found(), &answers) else { panic!("it must be asked again") };
+    assert_eq!(questions[0].topic, Topic::Vip);
+    assert!(questions[0].cause.contains("/etc/hosts:2"), "{}", questions[0].cause);
+}
+
+#[test]
 fn heartbeat_tells_nearly_all() {
     let mut found = found();
     haresources(

@@ -87,6 +87,7 @@ for each in drbd.d standin mysql ha.d modprobe.d network sysctl.d systemd; do
 done
 cp -a /root/saved/etc/fstab /root/saved/etc/passwd /etc/
 systemctl daemon-reload
+systemctl restart lab-clock.service
 drbdadm adjust r0";
 
 /// Settings of DRBD that are edited in its file, and taken over by the kernel.
