@@ -15,7 +15,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let drbd = &survey.drbd;
     let resource = match &drbd.configured {
         Fact::Known(resource) => resource,
-        Fact::Unknown(cause) => return vec![files(cause, config), at_boot(drbd, config)],
+        Fact::Unknown(cause) => return vec![files(cause, drbd, config), at_boot(drbd, config)],
     };
     let mut findings = vec![Finding::pass("drbd-files", format!("{} hosts", resource.hosts.len()))];
     findings.extend(applied(drbd, config));
@@ -26,8 +26,12 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn files(cause: &str, config: &Config) -> Finding {
+fn files(cause: &str, drbd: &DrbdSurvey, config: &Config) -> Finding {
     let check = "drbd-files";
+    if drbd.module == Fact::Known(None) {
+        return Finding::unknown(check, "drbdadm reads them by the kernel module, which is not loaded")
+            .advice("see drbd-module first");
+    }
     if cause.contains("was not looked at") || cause.contains("did not end within") {
         return Finding::unknown(check, cause);
     }
@@ -244,6 +248,9 @@ mod tests {
         survey.drbd.configured =
             Fact::Unknown("`drbdadm dump` did not end within 5.0 s and was killed".to_owned());
         assert_eq!(status(&survey, "drbd-files"), Some(Status::Warn));
+        survey.drbd.configured = Fact::Unknown("r0.res:2: Parse error: got 'fencing'".to_owned());
+        survey.drbd.module = Fact::Known(None);
+        assert_eq!(status(&survey, "drbd-files"), Some(Status::Warn), "nobody shall delete that line");
     }
 
     #[test]

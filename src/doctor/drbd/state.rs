@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::observation::{Connection, Disk, Drbd, DrbdGeneration, Fact, Replication, Role};
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
-    let mut findings = vec![module(&survey.drbd, config)];
+    let mut findings = vec![module(survey, config)];
     let drbd = match &survey.observation.drbd {
         Fact::Known(drbd) => drbd,
         Fact::Unknown(cause) => {
@@ -33,19 +33,15 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
 /// drbd-utils 8.9.0 is the first that speaks to a kernel module of version 9 (its ChangeLog).
 const FIRST_UTILS_FOR_9: [u32; 2] = [8, 9];
 
-fn module(drbd: &DrbdSurvey, config: &Config) -> Finding {
+/// Loaded in both looks: it may have come or gone between them.
+fn module(survey: &Survey, config: &Config) -> Finding {
     let check = "drbd-module";
+    let drbd = &survey.drbd;
+    let not_loaded =
+        survey.observation.drbd.known().is_some_and(|drbd| drbd.generation == DrbdGeneration::NotLoaded);
     let version = match &drbd.module {
-        Fact::Known(Some(version)) => version,
-        Fact::Known(None) => {
-            return Finding::fail(
-                check,
-                "DRBD's kernel module is not loaded",
-                "without it there is no replication, and nothing to take over",
-            )
-            .remedy("modprobe drbd")
-            .remedy(format!("drbdadm up {}", config.resource));
-        }
+        Fact::Known(Some(version)) if !not_loaded => version,
+        Fact::Known(_) => return no_module(check, drbd, config),
         Fact::Unknown(cause) => return Finding::unknown(check, cause),
     };
     let utils = match &drbd.utils {
@@ -59,6 +55,20 @@ fn module(drbd: &DrbdSurvey, config: &Config) -> Finding {
             .advice("install drbd-utils 9 on both nodes");
     }
     Finding::pass(check, seen)
+}
+
+fn no_module(check: &'static str, drbd: &DrbdSurvey, config: &Config) -> Finding {
+    let why = "without it there is no replication, and nothing to take over";
+    let load = "modprobe drbd";
+    let up = format!("drbdadm up {}", config.resource);
+    match &drbd.no_module_for {
+        Some(kernel) => Finding::fail(check, format!("there is no module drbd for the kernel {kernel}"), why)
+            .advice(format!(
+                "install it for this kernel, of the same version as on the peer, or boot the kernel that has it; then: \
+                 {load} && {up}"
+            )),
+        None => Finding::fail(check, "DRBD's kernel module is not loaded", why).remedy(load).remedy(up),
+    }
 }
 
 fn connection(drbd: &Drbd, survey: &DrbdSurvey, config: &Config) -> Finding {
@@ -268,6 +278,11 @@ mod tests {
         assert_eq!(status(&survey, "drbd-module"), Some(Status::Pass));
         survey.drbd.module = Fact::Known(None);
         assert_eq!(finding(&survey, "drbd-module").map(|finding| finding.remedy.len()), Some(2));
+        survey.drbd.no_module_for = Some("6.1.0-40-amd64".to_owned());
+        let found = finding(&survey, "drbd-module");
+        assert_eq!(found.map(|found| (found.status, found.remedy)), Some((Status::Fail, Vec::new())));
+        let survey = with(Drbd { generation: DrbdGeneration::NotLoaded, ..sample::drbd() });
+        assert_eq!(status(&survey, "drbd-module"), Some(Status::Fail), "it was gone a moment before");
     }
 
     #[test]
