@@ -77,6 +77,11 @@ fn connection(drbd: &Drbd, survey: &DrbdSurvey, config: &Config) -> Finding {
     let why = "what this cluster commits now is on one node only, and a takeover would be refused or start from old data";
     match drbd.connection {
         Connection::Connected => Finding::pass(check, "Connected"),
+        Connection::Unconfigured if matches!(survey.running, Fact::Known(Some(_))) => Finding::unknown(
+            check,
+            &format!("{resource} is up, but {} is not its device", config.mount.device.display()),
+        )
+        .advice("see drbd-device first"),
         Connection::Unconfigured => {
             Finding::fail(check, format!("the resource {resource} is down"), why).remedy(format!("drbdadm up {resource}"))
         }
@@ -201,6 +206,16 @@ fn roles(drbd: &Drbd, survey: &Survey, config: &Config) -> Finding {
             "it runs on local data that is not replicated, and a takeover would be refused",
         )
         .advice("stop it: its data is none of this cluster's"),
+        (Role::Primary, Some(_)) => match &survey.observation.mysqld {
+            Fact::Known(mysqld) if mysqld.processes.is_empty() => Finding::fail(
+                check,
+                format!("{seen}, and {} is mounted, but no mysqld runs", config.mount.directory.display()),
+                "clients reach no database, and the peer can't be promoted",
+            )
+            .completed_by_takeover(config),
+            Fact::Known(_) => Finding::pass(check, seen),
+            Fact::Unknown(cause) => Finding::unknown(check, &format!("whether mysqld runs: {cause}")),
+        },
         (_, None) => Finding::unknown(check, "what is mounted could not be learnt"),
         _ => Finding::pass(check, seen),
     }
@@ -251,7 +266,7 @@ mod tests {
     use super::super::super::{Status, sample};
     use super::super::sample::set;
     use super::*;
-    use crate::observation::{Mount, Mounted, Mysqld, MysqldAnswer, MysqldProcess};
+    use crate::observation::{Mysqld, MysqldAnswer, MysqldProcess};
 
     fn finding(survey: &Survey, check: &str) -> Option<Finding> {
         examine(survey, &sample::config()).into_iter().find(|finding| finding.check == check)
@@ -294,6 +309,13 @@ mod tests {
         let found = finding(&survey, "drbd-connection");
         assert_eq!(found.map(|finding| (finding.status, finding.remedy)), Some((Status::Fail, Vec::new())));
         let down = with(Drbd { connection: Connection::Unconfigured, ..sample::drbd() });
+        assert_eq!(
+            status(&down, "drbd-connection"),
+            Some(Status::Warn),
+            "another device than its own is asked for"
+        );
+        let mut down = down;
+        down.drbd.running = Fact::Known(None);
         assert_eq!(status(&down, "drbd-connection"), Some(Status::Fail));
         assert_eq!(status(&down, "drbd-disk"), None, "of a resource that is down nothing else is judged");
         let changing = with(Drbd { connection: Connection::Handshake, ..sample::drbd() });
@@ -318,18 +340,16 @@ mod tests {
 
     #[test]
     fn a_role_must_fit_what_is_mounted_and_runs() {
-        let mut survey = with(Drbd { role: Role::Primary, peer_role: Role::Secondary, ..sample::drbd() });
+        let survey = with(Drbd { role: Role::Primary, peer_role: Role::Secondary, ..sample::drbd() });
         let found = finding(&survey, "drbd-role");
         assert_eq!(found.map(|finding| finding.remedy), Some(vec!["drbdadm secondary r0".to_owned()]));
-        let mounted = Mounted {
-            source: "/dev/drbd0".to_owned(),
-            is_our_device: true,
-            filesystem: "ext4".to_owned(),
-            read_only: false,
-        };
-        survey.observation.mount =
-            Fact::Known(Mount { at_directory: Some(mounted), device_elsewhere: Vec::new() });
+        let mut survey = sample::active();
         assert_eq!(status(&survey, "drbd-role"), Some(Status::Pass));
+        survey.observation.mysqld =
+            Fact::Known(Mysqld { processes: Vec::new(), answer: MysqldAnswer::Silent });
+        let found = finding(&survey, "drbd-role").map(|found| (found.status, found.remedy));
+        let remedy = vec!["standin --config r0.yaml takeover".to_owned()];
+        assert_eq!(found, Some((Status::Fail, remedy)), "the database is down");
         let both = with(Drbd { role: Role::Primary, peer_role: Role::Primary, ..sample::drbd() });
         assert_eq!(status(&both, "drbd-role"), Some(Status::Fail));
         let mut survey = sample::survey();

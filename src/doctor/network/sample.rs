@@ -29,6 +29,7 @@ pub(in crate::doctor) fn survey() -> NetworkSurvey {
         }),
         own: vec![(address(2, 0), on("eth0")), (address(2, 1), on("eth1"))],
         paths: vec![(address(1, 0), path("eth0")), (address(1, 1), path("eth1"))],
+        vip_places: Fact::Known(Vec::new()),
         vip_holders: Fact::Known(vec![PEER.to_owned()]),
         peer_hardware: Fact::Known(vec![PEER.to_owned()]),
         arp: vec![arp("eth0"), arp("eth1")],

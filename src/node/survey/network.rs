@@ -51,6 +51,7 @@ pub(super) fn look(config: &Config) -> NetworkSurvey {
         interface: link(&config.vip.interface).into(),
         own: own.into_iter().map(|address| (address, address::interface_of(address).into())).collect(),
         paths: paths.into_iter().collect(),
+        vip_places: address::places_of(vip).into(),
         vip_holders,
         peer_hardware,
         arp: interfaces.iter().map(|interface| arp(interface)).collect(),
