@@ -10,6 +10,8 @@ mod paths;
 pub(super) mod sample;
 mod vip;
 
+pub(super) use paths::why_not_here;
+
 use super::Finding;
 use super::survey::Survey;
 use crate::config::Config;

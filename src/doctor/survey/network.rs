@@ -15,6 +15,8 @@ pub struct NetworkSurvey {
     pub interface: Fact<Link>,
     /// The interface that carries each of this node's own addresses: the clients' network's, then replication's.
     pub own: Vec<(Ipv4Addr, Fact<Option<String>>)>,
+    /// The interfaces that carry this node's own addresses.
+    pub own_links: Vec<Link>,
     /// The way to each address of the peer: the clients' network's, then replication's.
     pub paths: Vec<(Ipv4Addr, Fact<Path>)>,
     /// Where this node has the virtual IP: each interface, with the address and prefix length there.
@@ -37,6 +39,7 @@ impl Default for NetworkSurvey {
         Self {
             interface: Fact::Unknown(unknown()),
             own: Vec::new(),
+            own_links: Vec::new(),
             paths: Vec::new(),
             vip_places: Fact::Unknown(unknown()),
             vip_holders: Fact::Unknown(unknown()),
