@@ -20,7 +20,7 @@ mod unit;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{ClusterManager, Config};
 use survey::Survey;
 
 /// How a check ended.
@@ -82,6 +82,21 @@ impl Finding {
     fn remedy(mut self, command: impl Into<String>) -> Self {
         self.remedy.push(command.into());
         self
+    }
+
+    /// Adds what completes an active node that lacks something: a takeover by the node that is Primary already. Under
+    /// Pacemaker only its agent may act.
+    #[must_use]
+    fn completed_by_takeover(self, config: &Config) -> Self {
+        if config.cluster_manager == ClusterManager::Pacemaker {
+            return self
+                .advice("Pacemaker owns it: see `crm_mon -1`, and let it try again: crm_resource --cleanup");
+        }
+        let file = config.file.to_string_lossy();
+        self.remedy(remedy::words(&["standin", "--config", &file, "takeover"])).advice(
+            "it is Primary already, and the takeover completes what is missing; not while somebody took it away on purpose, \
+             for maintenance",
+        )
     }
 
     /// Adds advice.

@@ -55,6 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_healthy_active_node_passes_everything() {
+        let findings = examine(&whole::active(), &whole::config());
+        assert!(findings.iter().all(|finding| finding.status == Status::Pass), "{findings:#?}");
+    }
+
+    #[test]
     fn a_healthy_standby_passes_everything() {
         let findings = examine(&whole::survey(), &whole::config());
         let odd: Vec<&Finding> = findings.iter().filter(|finding| finding.status != Status::Pass).collect();

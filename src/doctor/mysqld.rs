@@ -8,10 +8,12 @@
 //! | `places` | what must be on the replicated device |
 //! | `files` | what else a start needs on this node |
 //! | `access` | address, port, socket, `read_only` |
+//! | `answer` | who answers at its socket and port |
 //! | `recovery` | what a crash recovery has to do |
 //! | `running` | the running server, and the account to ask it with |
 
 mod access;
+mod answer;
 mod durability;
 mod files;
 mod places;
@@ -35,6 +37,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     findings.extend(files::examine(mysqld, config));
     findings.extend(durability::examine(mysqld, config));
     findings.extend(access::examine(mysqld, config));
+    findings.extend(answer::examine(mysqld, &survey.observation, config));
     findings.extend(recovery::examine(mysqld, config));
     findings
 }

@@ -10,6 +10,8 @@ mod paths;
 pub(super) mod sample;
 mod vip;
 
+pub(super) use paths::why_not_here;
+
 use super::Finding;
 use super::survey::Survey;
 use crate::config::Config;
@@ -24,6 +26,12 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
 mod tests {
     use super::super::{Status, sample as whole};
     use super::*;
+
+    #[test]
+    fn a_healthy_active_node_passes_everything() {
+        let findings = examine(&whole::active(), &whole::config());
+        assert!(findings.iter().all(|finding| finding.status == Status::Pass), "{findings:#?}");
+    }
 
     #[test]
     fn a_healthy_standby_passes_everything() {

@@ -1,7 +1,7 @@
 //! Checks of what both nodes must have in common.
 
-use super::Finding;
 use super::survey::{PeerFacts, Survey, Values};
+use super::{Finding, remedy};
 use crate::config::Config;
 use crate::observation::Fact;
 use crate::plan::shell_words;
@@ -103,25 +103,29 @@ fn differences(here: &Values, there: &Values) -> Option<String> {
     Some(shown.join("; "))
 }
 
-/// Commands that take a file from the peer, where ssh reaches it, and keep this node's beside it.
-fn take(finding: Finding, there: &PeerFacts, file: &str, then: Option<String>) -> Finding {
-    let Some(came) = &there.came else {
-        return finding.advice(format!("make {file} the same on both nodes"));
+/// How a file is copied either way. No command of it is a remedy: a difference does not tell which side is right, and taking
+/// the peer's file may undo what was just mended here.
+fn copy(finding: Finding, there: &PeerFacts, files: &[String], then: Option<&str>) -> Finding {
+    let (file, where_it_stands) = match files {
+        [] => {
+            return finding.advice("find the side that is right, and make the files the same on both nodes");
+        }
+        [file] => (file.as_str(), String::new()),
+        several => ("FILE", format!(" (FILE is the one of {} where it stands)", several.join(", "))),
     };
-    let words = |words: &[&str]| shell_words(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+    let first =
+        "see first which side is right: what the doctor finds in the settings of a node alone, mend there";
+    let Some(came) = &there.came else {
+        return finding.advice(format!("{first}; then make {file} the same on both nodes{where_it_stands}"));
+    };
     let from = format!("{}:{file}", came.from);
-    let mut finding = finding.remedy(words(&["cp", "-p", file, &format!("{file}.before")])).remedy(words(&[
-        "scp",
-        "-p",
-        "-o",
-        "BatchMode=yes",
-        &from,
-        file,
-    ]));
-    finding.remedy.extend(then);
+    let keep = remedy::words(&["cp", "-p", file, &format!("{file}.before")]);
+    let take = remedy::words(&["scp", "-p", "-o", "BatchMode=yes", &from, file]);
+    let give = remedy::words(&["scp", "-p", "-o", "BatchMode=yes", file, &from]);
+    let then =
+        then.map_or_else(String::new, |then| format!("; then, on the node whose file changed: {then}"));
     finding.advice(format!(
-        "this takes the peer's file; where this node's is the right one, the other way round: {}",
-        words(&["scp", "-p", file, &from])
+        "{first}. Where the peer's file is right: {keep} && {take}. Where this node's is: {give}{where_it_stands}{then}"
     ))
 }
 
@@ -145,7 +149,7 @@ fn configuration(here: &PeerFacts, there: &PeerFacts, config: &Config) -> Findin
         return Finding::pass(check, format!("{} keys, all the same", own.len()));
     };
     let why = "the nodes act on different addresses, devices or limits: what works on one fails on the other";
-    take(Finding::fail(check, differ, why), there, &config.file.display().to_string(), None)
+    copy(Finding::fail(check, differ, why), there, &[config.file.display().to_string()], None)
 }
 
 fn drbd_module(here: &PeerFacts, there: &PeerFacts) -> Finding {
@@ -184,13 +188,9 @@ fn drbd_files(here: &PeerFacts, there: &PeerFacts, survey: &Survey, config: &Con
     };
     let why = "DRBD refuses to connect nodes whose settings contradict each other, and each node acts on its own otherwise";
     let finding = Finding::fail(check, differ, why);
-    match survey.drbd.configured.known().and_then(|resource| resource.defined_at.as_ref()) {
-        Some(place) => {
-            let adjust = format!("drbdadm adjust {}", config.resource);
-            take(finding, there, &place.file.display().to_string(), Some(adjust))
-        }
-        None => finding.advice("make DRBD's files the same on both nodes"),
-    }
+    let files: Vec<String> =
+        survey.drbd.sources.iter().map(|source| source.file.display().to_string()).collect();
+    copy(finding, there, &files, Some(&format!("drbdadm adjust {}", config.resource)))
 }
 
 fn mysqld(here: &PeerFacts, there: &PeerFacts) -> Finding {
@@ -409,7 +409,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn differing_keys_are_named_and_the_file_can_be_taken_over() {
+    fn differing_keys_are_named_and_no_side_is_overwritten() {
         let found = judged(
             |there| {
                 if let Fact::Known(values) = &mut there.configuration {
@@ -420,10 +420,29 @@ pub(super) mod tests {
         )
         .unwrap();
         assert_eq!(found.seen, "mount.type: ext4 here, nothing there");
-        assert_eq!(
-            found.remedy,
-            ["cp -p r0.yaml r0.yaml.before", "scp -p -o BatchMode=yes 10.77.1.1:r0.yaml r0.yaml"]
-        );
+        assert!(found.remedy.is_empty(), "{found:?}");
+        let advice = found.advice.unwrap();
+        for copy in ["scp -p -o BatchMode=yes 10.77.1.1:r0.yaml r0.yaml", "r0.yaml 10.77.1.1:r0.yaml"] {
+            assert!(advice.contains(copy), "{advice}");
+        }
+    }
+
+    #[test]
+    fn differing_files_of_drbd_are_all_named_and_none_is_overwritten() {
+        let mut survey = sample::survey();
+        let mut there = facts("node1");
+        there.drbd_files = Fact::Known(Values::new());
+        survey.peer = Fact::Known(there);
+        let mut common = survey.drbd.sources[0].clone();
+        common.file = "/etc/drbd.d/global_common.conf".into();
+        survey.drbd.sources.push(common);
+        let findings = examine(&survey, &sample::config());
+        let found = findings.iter().find(|finding| finding.check == "peer-drbd-files").unwrap();
+        assert_eq!((found.status, found.remedy.len()), (Status::Fail, 0));
+        let advice = found.advice.as_deref().unwrap();
+        for part in ["/etc/drbd.d/r0.res, /etc/drbd.d/global_common.conf", "drbdadm adjust r0"] {
+            assert!(advice.contains(part), "{advice}");
+        }
     }
 
     #[test]

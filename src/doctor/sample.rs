@@ -13,7 +13,7 @@ use crate::foreign::Place;
 use crate::foreign::option_file::{Options, Setting};
 use crate::observation::{
     AddressProbe, Answer, ClusterManagerState, Connection, Disk, Drbd, DrbdCommands, DrbdGeneration, Fact,
-    Mount, Mysqld, MysqldAnswer, Observation, Past, Peer, Replication, Role, Vip,
+    Mount, Mounted, Mysqld, MysqldAnswer, MysqldProcess, Observation, Past, Peer, Replication, Role, Vip,
 };
 
 pub(super) const CONFIGURATION: &str = "
@@ -55,6 +55,31 @@ pub(super) fn survey() -> Survey {
         peer: Fact::Known(super::peer::tests::facts("node1")),
         system: system(),
     }
+}
+
+/// The same node as the active one: Primary, mounted, serving, with the virtual IP.
+pub(super) fn active() -> Survey {
+    let mut survey = survey();
+    survey.observation.drbd = Fact::Known(Drbd { role: Role::Primary, peer_role: Role::Secondary, ..drbd() });
+    let mounted = Mounted {
+        source: "/dev/drbd0".to_owned(),
+        is_our_device: true,
+        filesystem: "ext4".to_owned(),
+        read_only: false,
+    };
+    survey.observation.mount =
+        Fact::Known(Mount { at_directory: Some(mounted), device_elsewhere: Vec::new() });
+    let process = MysqldProcess {
+        pid: 7,
+        name: "mariadbd".to_owned(),
+        directory: "/var/lib/mysql".into(),
+        on_our_device: true,
+    };
+    survey.observation.mysqld = Fact::Known(Mysqld { processes: vec![process], answer: MysqldAnswer::Ready });
+    survey.observation.vip = Vip { here: Fact::Known(Some("eth0".to_owned())), answer: Fact::Known(None) };
+    survey.network.vip_places = Fact::Known(vec![("eth0".to_owned(), config().vip.address)]);
+    survey.network.vip_holders = Fact::Known(Vec::new());
+    survey
 }
 
 fn observation() -> Observation {

@@ -84,6 +84,16 @@ pub fn interface_of(address: Ipv4Addr) -> Result<Option<String>, String> {
     Ok(holders.first().map(|held| snapshot.name(held.index)))
 }
 
+/// Every place of an address on this node: the interface, and the address with its prefix length there.
+///
+/// # Errors
+/// The kernel could not be asked, or its answer was not fully understood.
+pub fn places_of(address: Ipv4Addr) -> Result<Vec<(String, Ipv4Net)>, String> {
+    let snapshot = netlink::Snapshot::read()?;
+    let holders = snapshot.holders(address)?;
+    Ok(holders.into_iter().map(|held| (snapshot.name(held.index), held.address)).collect())
+}
+
 /// One interface by its name.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use super::super::network::why_not_here;
 use super::super::survey::{DrbdSurvey, Survey};
 use super::super::{Finding, remedy};
 use super::ON_BOTH;
@@ -15,7 +16,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let drbd = &survey.drbd;
     let resource = match &drbd.configured {
         Fact::Known(resource) => resource,
-        Fact::Unknown(cause) => return vec![files(cause, config), at_boot(drbd, config)],
+        Fact::Unknown(cause) => return vec![files(cause, survey, config), at_boot(drbd, config)],
     };
     let mut findings = vec![Finding::pass("drbd-files", format!("{} hosts", resource.hosts.len()))];
     findings.extend(applied(drbd, config));
@@ -26,10 +27,24 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn files(cause: &str, config: &Config) -> Finding {
+fn files(cause: &str, survey: &Survey, config: &Config) -> Finding {
     let check = "drbd-files";
+    if survey.drbd.module == Fact::Known(None) {
+        return Finding::unknown(check, "drbdadm reads them by the kernel module, which is not loaded")
+            .advice("see drbd-module first");
+    }
     if cause.contains("was not looked at") || cause.contains("did not end within") {
         return Finding::unknown(check, cause);
+    }
+    let own = config.this_node.replication_address;
+    if cause.contains(&format!("{own} not found on this host"))
+        && let Some(reason) = why_not_here(&survey.network, own)
+    {
+        return Finding::unknown(
+            check,
+            &format!("drbdadm does not find {own} on this host, because {reason}"),
+        )
+        .advice("the files may be right: see own-addresses first");
     }
     Finding::fail(
         check,
@@ -244,6 +259,21 @@ mod tests {
         survey.drbd.configured =
             Fact::Unknown("`drbdadm dump` did not end within 5.0 s and was killed".to_owned());
         assert_eq!(status(&survey, "drbd-files"), Some(Status::Warn));
+        survey.drbd.configured = Fact::Unknown("r0.res:2: Parse error: got 'fencing'".to_owned());
+        survey.drbd.module = Fact::Known(None);
+        assert_eq!(status(&survey, "drbd-files"), Some(Status::Warn), "nobody shall delete that line");
+    }
+
+    #[test]
+    fn an_address_that_is_down_is_not_the_files_fault() {
+        let mut survey = sample::survey();
+        survey.drbd.configured = Fact::Unknown(
+            "`drbdadm dump` ended with exit code 10: IP 10.77.1.2 not found on this host.".to_owned(),
+        );
+        assert_eq!(status(&survey, "drbd-files"), Some(Status::Fail));
+        survey.network.own_links[1].up = false;
+        assert_eq!(status(&survey, "drbd-files"), Some(Status::Warn));
+        assert!(finding(&survey, "drbd-files").is_some_and(|found| found.seen.contains("eth1")));
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(in crate::doctor) fn survey() -> DrbdSurvey {
     let handler = |name: &str| (name.to_owned(), runnable(&format!("/usr/local/sbin/standin {name}")));
     DrbdSurvey {
         module: Fact::Known(Some("8.4.11".to_owned())),
+        no_module_for: None,
         utils: Fact::Known("9.22.0".to_owned()),
         configured: Fact::Known(parse_dump(DUMP).unwrap().resource("r0").unwrap().clone()),
         running: Fact::Known(Some(parse_show(&shown, "r0").unwrap())),

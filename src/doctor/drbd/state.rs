@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::observation::{Connection, Disk, Drbd, DrbdGeneration, Fact, Replication, Role};
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
-    let mut findings = vec![module(&survey.drbd, config)];
+    let mut findings = vec![module(survey, config)];
     let drbd = match &survey.observation.drbd {
         Fact::Known(drbd) => drbd,
         Fact::Unknown(cause) => {
@@ -33,19 +33,15 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
 /// drbd-utils 8.9.0 is the first that speaks to a kernel module of version 9 (its ChangeLog).
 const FIRST_UTILS_FOR_9: [u32; 2] = [8, 9];
 
-fn module(drbd: &DrbdSurvey, config: &Config) -> Finding {
+/// Loaded in both looks: it may have come or gone between them.
+fn module(survey: &Survey, config: &Config) -> Finding {
     let check = "drbd-module";
+    let drbd = &survey.drbd;
+    let not_loaded =
+        survey.observation.drbd.known().is_some_and(|drbd| drbd.generation == DrbdGeneration::NotLoaded);
     let version = match &drbd.module {
-        Fact::Known(Some(version)) => version,
-        Fact::Known(None) => {
-            return Finding::fail(
-                check,
-                "DRBD's kernel module is not loaded",
-                "without it there is no replication, and nothing to take over",
-            )
-            .remedy("modprobe drbd")
-            .remedy(format!("drbdadm up {}", config.resource));
-        }
+        Fact::Known(Some(version)) if !not_loaded => version,
+        Fact::Known(_) => return no_module(check, drbd, config),
         Fact::Unknown(cause) => return Finding::unknown(check, cause),
     };
     let utils = match &drbd.utils {
@@ -61,12 +57,31 @@ fn module(drbd: &DrbdSurvey, config: &Config) -> Finding {
     Finding::pass(check, seen)
 }
 
+fn no_module(check: &'static str, drbd: &DrbdSurvey, config: &Config) -> Finding {
+    let why = "without it there is no replication, and nothing to take over";
+    let load = "modprobe drbd";
+    let up = format!("drbdadm up {}", config.resource);
+    match &drbd.no_module_for {
+        Some(kernel) => Finding::fail(check, format!("there is no module drbd for the kernel {kernel}"), why)
+            .advice(format!(
+                "install it for this kernel, of the same version as on the peer, or boot the kernel that has it; then: \
+                 {load} && {up}"
+            )),
+        None => Finding::fail(check, "DRBD's kernel module is not loaded", why).remedy(load).remedy(up),
+    }
+}
+
 fn connection(drbd: &Drbd, survey: &DrbdSurvey, config: &Config) -> Finding {
     let check = "drbd-connection";
     let resource = &config.resource;
     let why = "what this cluster commits now is on one node only, and a takeover would be refused or start from old data";
     match drbd.connection {
         Connection::Connected => Finding::pass(check, "Connected"),
+        Connection::Unconfigured if matches!(survey.running, Fact::Known(Some(_))) => Finding::unknown(
+            check,
+            &format!("{resource} is up, but {} is not its device", config.mount.device.display()),
+        )
+        .advice("see drbd-device first"),
         Connection::Unconfigured => {
             Finding::fail(check, format!("the resource {resource} is down"), why).remedy(format!("drbdadm up {resource}"))
         }
@@ -191,6 +206,16 @@ fn roles(drbd: &Drbd, survey: &Survey, config: &Config) -> Finding {
             "it runs on local data that is not replicated, and a takeover would be refused",
         )
         .advice("stop it: its data is none of this cluster's"),
+        (Role::Primary, Some(_)) => match &survey.observation.mysqld {
+            Fact::Known(mysqld) if mysqld.processes.is_empty() => Finding::fail(
+                check,
+                format!("{seen}, and {} is mounted, but no mysqld runs", config.mount.directory.display()),
+                "clients reach no database, and the peer can't be promoted",
+            )
+            .completed_by_takeover(config),
+            Fact::Known(_) => Finding::pass(check, seen),
+            Fact::Unknown(cause) => Finding::unknown(check, &format!("whether mysqld runs: {cause}")),
+        },
         (_, None) => Finding::unknown(check, "what is mounted could not be learnt"),
         _ => Finding::pass(check, seen),
     }
@@ -241,7 +266,7 @@ mod tests {
     use super::super::super::{Status, sample};
     use super::super::sample::set;
     use super::*;
-    use crate::observation::{Mount, Mounted, Mysqld, MysqldAnswer, MysqldProcess};
+    use crate::observation::{Mysqld, MysqldAnswer, MysqldProcess};
 
     fn finding(survey: &Survey, check: &str) -> Option<Finding> {
         examine(survey, &sample::config()).into_iter().find(|finding| finding.check == check)
@@ -268,6 +293,11 @@ mod tests {
         assert_eq!(status(&survey, "drbd-module"), Some(Status::Pass));
         survey.drbd.module = Fact::Known(None);
         assert_eq!(finding(&survey, "drbd-module").map(|finding| finding.remedy.len()), Some(2));
+        survey.drbd.no_module_for = Some("6.1.0-40-amd64".to_owned());
+        let found = finding(&survey, "drbd-module");
+        assert_eq!(found.map(|found| (found.status, found.remedy)), Some((Status::Fail, Vec::new())));
+        let survey = with(Drbd { generation: DrbdGeneration::NotLoaded, ..sample::drbd() });
+        assert_eq!(status(&survey, "drbd-module"), Some(Status::Fail), "it was gone a moment before");
     }
 
     #[test]
@@ -279,6 +309,13 @@ mod tests {
         let found = finding(&survey, "drbd-connection");
         assert_eq!(found.map(|finding| (finding.status, finding.remedy)), Some((Status::Fail, Vec::new())));
         let down = with(Drbd { connection: Connection::Unconfigured, ..sample::drbd() });
+        assert_eq!(
+            status(&down, "drbd-connection"),
+            Some(Status::Warn),
+            "another device than its own is asked for"
+        );
+        let mut down = down;
+        down.drbd.running = Fact::Known(None);
         assert_eq!(status(&down, "drbd-connection"), Some(Status::Fail));
         assert_eq!(status(&down, "drbd-disk"), None, "of a resource that is down nothing else is judged");
         let changing = with(Drbd { connection: Connection::Handshake, ..sample::drbd() });
@@ -303,18 +340,16 @@ mod tests {
 
     #[test]
     fn a_role_must_fit_what_is_mounted_and_runs() {
-        let mut survey = with(Drbd { role: Role::Primary, peer_role: Role::Secondary, ..sample::drbd() });
+        let survey = with(Drbd { role: Role::Primary, peer_role: Role::Secondary, ..sample::drbd() });
         let found = finding(&survey, "drbd-role");
         assert_eq!(found.map(|finding| finding.remedy), Some(vec!["drbdadm secondary r0".to_owned()]));
-        let mounted = Mounted {
-            source: "/dev/drbd0".to_owned(),
-            is_our_device: true,
-            filesystem: "ext4".to_owned(),
-            read_only: false,
-        };
-        survey.observation.mount =
-            Fact::Known(Mount { at_directory: Some(mounted), device_elsewhere: Vec::new() });
+        let mut survey = sample::active();
         assert_eq!(status(&survey, "drbd-role"), Some(Status::Pass));
+        survey.observation.mysqld =
+            Fact::Known(Mysqld { processes: Vec::new(), answer: MysqldAnswer::Silent });
+        let found = finding(&survey, "drbd-role").map(|found| (found.status, found.remedy));
+        let remedy = vec!["standin --config r0.yaml takeover".to_owned()];
+        assert_eq!(found, Some((Status::Fail, remedy)), "the database is down");
         let both = with(Drbd { role: Role::Primary, peer_role: Role::Primary, ..sample::drbd() });
         assert_eq!(status(&both, "drbd-role"), Some(Status::Fail));
         let mut survey = sample::survey();

@@ -15,7 +15,6 @@ pub(super) fn examine(survey: &MysqldSurvey, config: &Config) -> Vec<Finding> {
         port(survey, config),
         socket(survey, config),
         read_only(survey, config),
-        port_is_free(survey, config),
     ]
     .into_iter()
     .flatten()
@@ -124,26 +123,6 @@ fn read_only(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
     judge(survey, config, &rule, grade)
 }
 
-fn port_is_free(survey: &MysqldSurvey, config: &Config) -> Option<Finding> {
-    let check = "mysqld-port-free";
-    let port = config.mysqld.port;
-    if survey.running.is_some() {
-        return None;
-    }
-    let listeners: Vec<String> = survey.port_listeners.iter().map(ToString::to_string).collect();
-    if listeners.is_empty() {
-        return Some(Finding::pass(check, format!("nobody listens on port {port}")));
-    }
-    Some(
-        Finding::fail(
-            check,
-            format!("something listens on port {port} already ({})", listeners.join(", ")),
-            "the server can't start on a port that is taken, and clients of the virtual IP would reach the other program",
-        )
-        .advice(format!("find out what it is (ss -ltnp 'sport = :{port}') and stop it, for good")),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +136,7 @@ mod tests {
     fn a_healthy_server_passes() {
         let findings = examine(&sample::survey().mysqld, &sample::config());
         assert!(findings.iter().all(|finding| finding.status == Status::Pass), "{findings:?}");
-        assert_eq!(findings.len(), 6);
+        assert_eq!(findings.len(), 5);
     }
 
     #[test]
@@ -193,14 +172,5 @@ mod tests {
         let mut survey = sample::survey().mysqld;
         survey.options = crate::foreign::option_file::Options::default();
         assert_eq!(status(&survey, "mysqld-socket"), Some(Status::Warn));
-    }
-
-    #[test]
-    fn a_taken_port_matters_on_the_standby_only() {
-        let mut survey = sample::survey().mysqld;
-        survey.port_listeners = vec!["0.0.0.0".parse().unwrap()];
-        assert_eq!(status(&survey, "mysqld-port-free"), Some(Status::Fail));
-        sample::run(&mut survey, &[]);
-        assert_eq!(status(&survey, "mysqld-port-free"), None);
     }
 }

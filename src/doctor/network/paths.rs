@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::survey::{ArpSettings, Survey};
+use super::super::survey::{ArpSettings, NetworkSurvey, Survey};
 use super::super::{Finding, remedy};
 use crate::config::Config;
 use crate::observation::{AddressProbe, Fact};
@@ -18,11 +18,42 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Why nothing can be sent from an address of this node, in one clause; `None` where something can, or nobody knows. An
+/// interface that is switched off keeps its address, and others (drbdadm, the routes) no longer see it.
+pub(in crate::doctor) fn why_not_here(network: &NetworkSurvey, address: Ipv4Addr) -> Option<String> {
+    let (_, interface) = network.own.iter().find(|(own, _)| *own == address)?;
+    match interface.known()? {
+        None => Some(format!("no interface has {address}")),
+        Some(name) => {
+            let link = network.own_links.iter().find(|link| link.name == *name)?;
+            match (link.up, link.carrier) {
+                (false, _) => Some(format!("{name}, which has {address}, is down")),
+                (true, false) => Some(format!("{name}, which has {address}, has no carrier")),
+                (true, true) => None,
+            }
+        }
+    }
+}
+
 fn own_addresses(survey: &Survey) -> Finding {
     let check = "own-addresses";
     let mut seen = Vec::new();
     for (address, interface) in &survey.network.own {
         match interface {
+            Fact::Known(Some(interface)) if why_not_here(&survey.network, *address).is_some() => {
+                let seen = why_not_here(&survey.network, *address).unwrap_or_default();
+                let finding = Finding::fail(
+                    check,
+                    seen,
+                    "the peer asks that address whether this node lives: its silence counts as death",
+                );
+                let links = &survey.network.own_links;
+                return if links.iter().any(|link| link.name == *interface && !link.up) {
+                    finding.remedy(remedy::words(&["ip", "link", "set", interface, "up"]))
+                } else {
+                    finding.advice("see the cable, the switch or the virtual machine's link")
+                };
+            }
             Fact::Known(Some(interface)) => seen.push(format!("{address} on {interface}")),
             Fact::Known(None) => {
                 return Finding::fail(
@@ -86,6 +117,10 @@ fn second_path(survey: &Survey, config: &Config) -> Finding {
     let check = "second-path";
     let why = "one cable or one switch then takes away replication and every sign of life at once: the standby sees a dead \
                peer that is alive";
+    let own = survey.network.own.iter();
+    if let Some(cause) = own.into_iter().find_map(|(own, _)| why_not_here(&survey.network, *own)) {
+        return Finding::unknown(check, &cause).advice("see own-addresses first");
+    }
     let paths = &survey.network.paths;
     let mut interfaces = Vec::new();
     for (address, path) in paths {
@@ -241,6 +276,19 @@ mod tests {
         let mut survey = sample::survey();
         survey.network.own[1].1 = Fact::Known(None);
         assert_eq!(status(&survey, "own-addresses"), Some(Status::Fail));
+    }
+
+    #[test]
+    fn an_interface_that_is_down_is_named_and_switched_on() {
+        let mut survey = sample::survey();
+        survey.network.own_links[1].carrier = false;
+        assert_eq!(status(&survey, "own-addresses"), Some(Status::Fail));
+        survey.network.own_links[1].up = false;
+        survey.network.paths[1].1 = Fact::Known(Path { interface: "eth0".to_owned(), gateway: true });
+        let found = finding(&survey, &sample::config(), "own-addresses");
+        assert_eq!(found.map(|found| found.remedy), Some(vec!["ip link set eth1 up".to_owned()]));
+        let found = finding(&survey, &sample::config(), "second-path");
+        assert!(found.is_some_and(|found| found.seen.contains("eth1") && found.status == Status::Warn));
     }
 
     #[test]

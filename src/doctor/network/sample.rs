@@ -19,16 +19,19 @@ pub(in crate::doctor) fn survey() -> NetworkSurvey {
         ignore: Fact::Known((0, 0)),
         notify: Fact::Known((0, 0)),
     };
+    let link = |interface: &str, own: Ipv4Addr| Link {
+        name: interface.to_owned(),
+        up: true,
+        carrier: true,
+        arp: true,
+        addresses: vec![Ipv4Net::new_assert(own, 24)],
+    };
     NetworkSurvey {
-        interface: Fact::Known(Link {
-            name: "eth0".to_owned(),
-            up: true,
-            carrier: true,
-            arp: true,
-            addresses: vec![Ipv4Net::new_assert(address(2, 0), 24)],
-        }),
+        interface: Fact::Known(link("eth0", address(2, 0))),
+        own_links: vec![link("eth0", address(2, 0)), link("eth1", address(2, 1))],
         own: vec![(address(2, 0), on("eth0")), (address(2, 1), on("eth1"))],
         paths: vec![(address(1, 0), path("eth0")), (address(1, 1), path("eth1"))],
+        vip_places: Fact::Known(Vec::new()),
         vip_holders: Fact::Known(vec![PEER.to_owned()]),
         peer_hardware: Fact::Known(vec![PEER.to_owned()]),
         arp: vec![arp("eth0"), arp("eth1")],

@@ -2,7 +2,9 @@
 
 use super::super::survey::{Link, Survey};
 use super::super::{Finding, edit, remedy};
-use crate::config::Config;
+use ipnet::Ipv4Net;
+
+use crate::config::{ClusterManager, Config};
 use crate::observation::{Fact, Role};
 
 /// The virtual router's own hardware addresses (RFC 5798 §7.3): keepalived's `use_vmac` gives both nodes the same one.
@@ -27,6 +29,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
             )),
         ),
     }
+    findings.extend(place(survey, config));
     findings.extend(holders(survey, config));
     findings.push(at_boot(survey, config));
     findings
@@ -73,6 +76,78 @@ fn prefix(link: &Link, config: &Config) -> Option<Finding> {
         .remedy(remedy::sed(&config.file, &script))
         .advice("do the same on the peer"),
     )
+}
+
+/// The active node has the virtual IP where the configuration puts it, the standby nowhere. keepalived puts it where its own
+/// file says, with a prefix length and at a moment of its own.
+fn place(survey: &Survey, config: &Config) -> Option<Finding> {
+    let check = "vip-place";
+    let vip = config.vip.address;
+    let drbd = survey.observation.drbd.known()?;
+    let mount = survey.observation.mount.known()?;
+    let mounted = mount.at_directory.as_ref().is_some_and(|mounted| mounted.is_our_device);
+    let keepalived = config.cluster_manager == ClusterManager::Keepalived;
+    let places = match &survey.network.vip_places {
+        Fact::Known(places) => places,
+        Fact::Unknown(cause) => return Some(Finding::unknown(check, cause)),
+    };
+    let shown: Vec<String> = places.iter().map(|(interface, at)| format!("{at} on {interface}")).collect();
+    let seen = shown.join(", ");
+    match drbd.role {
+        Role::Primary if mounted && places.is_empty() => {
+            let finding = Finding::fail(
+                check,
+                format!("this node is active, but {vip} is not on it"),
+                "the database runs, and no client reaches it",
+            );
+            let others = survey.network.vip_holders.known().is_none_or(|others| !others.is_empty());
+            Some(if keepalived {
+                finding.advice("keepalived puts it there: see its log")
+            } else if others {
+                finding.advice(
+                    "another machine may have it: find that one and take the address from it; then, here: standin takeover",
+                )
+            } else {
+                finding.completed_by_takeover(config)
+            })
+        }
+        Role::Primary if mounted && keepalived => Some(Finding::pass(check, seen)),
+        Role::Primary if mounted => Some(misplaced(check, places, &seen, config)),
+        Role::Secondary if !keepalived && !places.is_empty() => {
+            let finding = Finding::fail(
+                check,
+                format!("{seen}, although this node is Secondary"),
+                "clients that reach this node find no database",
+            );
+            Some(places.iter().fold(finding, |finding, place| finding.remedy(take_away(place))))
+        }
+        _ => None,
+    }
+}
+
+fn misplaced(check: &'static str, places: &[(String, Ipv4Net)], seen: &str, config: &Config) -> Finding {
+    let vip = config.vip.address;
+    let wanted = &config.vip.interface;
+    let (right, wrong): (Vec<_>, Vec<_>) =
+        places.iter().partition(|(interface, at)| interface == wanted && *at == vip);
+    if wrong.is_empty() {
+        return Finding::pass(check, seen);
+    }
+    let mut finding = Finding::fail(
+        check,
+        format!("{seen}; the configuration has {vip} on {wanted}"),
+        "clients of that network don't reach it, or are answered by another way than they came",
+    );
+    let beside = wrong.iter().any(|(interface, _)| interface == wanted);
+    if right.is_empty() && beside {
+        finding = finding.remedy(remedy::words(&["ip", "address", "add", &vip.to_string(), "dev", wanted]));
+    }
+    finding = wrong.into_iter().fold(finding, |finding, place| finding.remedy(take_away(place)));
+    if right.is_empty() && !beside { finding.completed_by_takeover(config) } else { finding }
+}
+
+fn take_away((interface, at): &(String, Ipv4Net)) -> String {
+    remedy::words(&["ip", "address", "del", &at.to_string(), "dev", interface])
 }
 
 fn holders(survey: &Survey, config: &Config) -> Option<Finding> {
@@ -225,6 +300,28 @@ mod tests {
             status(&survey, "vip-duplicate")
         };
         assert_eq!((active(&[]), active(&[PEER])), (Some(Status::Pass), Some(Status::Fail)));
+    }
+
+    #[test]
+    fn the_active_node_has_it_where_it_belongs_and_the_standby_has_it_not() {
+        let judged = |mut survey: Survey, places: &[(&str, &str)]| {
+            let place = |&(interface, at): &(&str, &str)| Some((interface.to_owned(), at.parse().ok()?));
+            survey.network.vip_places = Fact::Known(places.iter().filter_map(place).collect());
+            finding(&survey, "vip-place").map(|found| (found.status, found.remedy.join("; ")))
+        };
+        let fail = |remedy: &str| Some((Status::Fail, remedy.to_owned()));
+        let active = sample::active;
+        assert_eq!(judged(active(), &[("eth0", "10.77.0.100/24")]), Some((Status::Pass, String::new())));
+        assert_eq!(judged(active(), &[]), fail("standin --config r0.yaml takeover"));
+        let elsewhere = "ip address del 10.77.0.100/24 dev eth1; standin --config r0.yaml takeover";
+        assert_eq!(judged(active(), &[("eth1", "10.77.0.100/24")]), fail(elsewhere));
+        let prefix = "ip address add 10.77.0.100/24 dev eth0; ip address del 10.77.0.100/32 dev eth0";
+        assert_eq!(judged(active(), &[("eth0", "10.77.0.100/32")]), fail(prefix));
+        let twice = [("eth0", "10.77.0.100/24"), ("eth1", "10.77.0.100/24")];
+        assert_eq!(judged(active(), &twice), fail("ip address del 10.77.0.100/24 dev eth1"));
+        assert_eq!(judged(sample::survey(), &[]), None);
+        let standby = fail("ip address del 10.77.0.100/24 dev eth0");
+        assert_eq!(judged(sample::survey(), &[("eth0", "10.77.0.100/24")]), standby);
     }
 
     #[test]

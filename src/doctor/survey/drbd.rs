@@ -14,6 +14,8 @@ use crate::observation::Fact;
 pub struct DrbdSurvey {
     /// The kernel module's version; `None` while it is not loaded.
     pub module: Fact<Option<String>>,
+    /// The kernel's release, when modprobe has no module of DRBD for it. Looked at only while none is loaded.
+    pub no_module_for: Option<String>,
     /// The version of drbd-utils.
     pub utils: Fact<String>,
     /// The resource in the configuration files; unknown also when drbdadm does not accept them.
@@ -45,6 +47,7 @@ impl Default for DrbdSurvey {
         let unknown = || "it was not looked at".to_owned();
         Self {
             module: Fact::Unknown(unknown()),
+            no_module_for: None,
             utils: Fact::Unknown(unknown()),
             configured: Fact::Unknown(unknown()),
             running: Fact::Unknown(unknown()),

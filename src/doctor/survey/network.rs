@@ -15,8 +15,12 @@ pub struct NetworkSurvey {
     pub interface: Fact<Link>,
     /// The interface that carries each of this node's own addresses: the clients' network's, then replication's.
     pub own: Vec<(Ipv4Addr, Fact<Option<String>>)>,
+    /// The interfaces that carry this node's own addresses.
+    pub own_links: Vec<Link>,
     /// The way to each address of the peer: the clients' network's, then replication's.
     pub paths: Vec<(Ipv4Addr, Fact<Path>)>,
+    /// Where this node has the virtual IP: each interface, with the address and prefix length there.
+    pub vip_places: Fact<Vec<(String, Ipv4Net)>>,
     /// Hardware addresses of all other machines that answer for the virtual IP.
     pub vip_holders: Fact<Vec<String>>,
     /// The same for the peer's own address on that network.
@@ -35,7 +39,9 @@ impl Default for NetworkSurvey {
         Self {
             interface: Fact::Unknown(unknown()),
             own: Vec::new(),
+            own_links: Vec::new(),
             paths: Vec::new(),
+            vip_places: Fact::Unknown(unknown()),
             vip_holders: Fact::Unknown(unknown()),
             peer_hardware: Fact::Unknown(unknown()),
             arp: Vec::new(),

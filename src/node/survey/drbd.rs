@@ -22,7 +22,59 @@ const HELPER: &str = "/sys/module/drbd/parameters/usermode_helper";
 /// loaded (20 from 8.4's, 121 from 9's).
 const NOT_CONFIGURED: [i32; 3] = [10, 20, 121];
 
+/// Why nothing of DRBD's tools runs without the module: `drbdadm` and `drbdsetup` load it themselves, and a look changes
+/// nothing; and `drbdadm` takes the files for those of another generation when there is none to load.
+const NO_MODULE: &str = "DRBD's tools were not asked, because the kernel module is not loaded";
+
 pub(super) fn look(config: &Config) -> DrbdSurvey {
+    let module = module();
+    if module == Fact::Known(None) { without_module(config) } else { with_module(config, module) }
+}
+
+fn without_module(config: &Config) -> DrbdSurvey {
+    let unknown = || NO_MODULE.to_owned();
+    let (starters, has_target) = starters(&config.resource);
+    DrbdSurvey {
+        module: Fact::Known(None),
+        no_module_for: no_module_for(),
+        utils: Fact::Unknown(unknown()),
+        configured: Fact::Unknown(unknown()),
+        running: Fact::Known(None),
+        pending: Fact::Unknown(unknown()),
+        counters: Fact::Unknown(unknown()),
+        helper: Fact::Unknown(unknown()),
+        starters,
+        has_target,
+        device: device(config),
+        standin: files::this_program(),
+        ..DrbdSurvey::default()
+    }
+}
+
+/// The kernel's release, when modprobe(8) would find no module: it knows only what `modules.dep` lists.
+fn no_module_for() -> Option<String> {
+    let release = nix::sys::utsname::uname().ok()?.release().to_string_lossy().into_owned();
+    let directory = Path::new("/lib/modules").join(&release);
+    let index = match fs::read_to_string(directory.join("modules.dep")) {
+        Ok(index) => index,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(_) => return None,
+    };
+    let there = modules(&index).any(|file| directory.join(file).exists());
+    (!there).then_some(release)
+}
+
+/// DRBD's own module files in `modules.dep`, where every line is a file, a colon and what it needs.
+fn modules(index: &str) -> impl Iterator<Item = &str> {
+    let files = index.lines().filter_map(|line| line.split(':').next());
+    files.filter(|file| file.rsplit('/').next().is_some_and(|name| name.starts_with("drbd.ko")))
+}
+
+fn device(config: &Config) -> PathBuf {
+    fs::canonicalize(&config.mount.device).unwrap_or_else(|_| config.mount.device.clone())
+}
+
+fn with_module(config: &Config, module: Fact<Option<String>>) -> DrbdSurvey {
     let resource = &config.resource;
     let configured = configured(resource);
     let running = running(resource);
@@ -31,7 +83,8 @@ pub(super) fn look(config: &Config) -> DrbdSurvey {
     let sources = configured.known().map(sources).unwrap_or_default();
     let (starters, has_target) = starters(resource);
     DrbdSurvey {
-        module: module(),
+        module,
+        no_module_for: None,
         utils: utils(),
         pending: if up { pending(resource) } else { Fact::Unknown("the resource is down".to_owned()) },
         counters: if up { counters(resource) } else { Fact::Unknown("the resource is down".to_owned()) },
@@ -42,7 +95,7 @@ pub(super) fn look(config: &Config) -> DrbdSurvey {
         handlers,
         starters,
         has_target,
-        device: fs::canonicalize(&config.mount.device).unwrap_or_else(|_| config.mount.device.clone()),
+        device: device(config),
         standin: files::this_program(),
     }
 }
@@ -75,6 +128,9 @@ fn utils() -> Fact<String> {
 }
 
 pub(super) fn configured(resource: &str) -> Fact<Resource> {
+    if module() == Fact::Known(None) {
+        return Fact::Unknown(NO_MODULE.to_owned());
+    }
     output(&["drbdadm", "dump"])
         .and_then(|text| drbd_conf::parse_dump(&text).map_err(|error| format!("drbdadm dump: {error}")))
         .and_then(|dump| {
@@ -219,6 +275,13 @@ mod tests {
             .replace("out-of-sync:0", "out-of-sync:12");
         let counters = count(&held);
         assert_eq!((counters.suspended.join("+").as_str(), counters.out_of_sync), ("user+fencing", 12));
+    }
+
+    #[test]
+    fn the_module_is_found_in_the_kernels_index() {
+        let index = "kernel/drivers/block/drbd/drbd.ko.xz: kernel/lib/lru_cache.ko.xz\n\
+                     updates/drbd_transport_tcp.ko: updates/drbd.ko\n";
+        assert_eq!(modules(index).collect::<Vec<_>>(), ["kernel/drivers/block/drbd/drbd.ko.xz"]);
     }
 
     #[test]

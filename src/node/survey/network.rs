@@ -47,10 +47,16 @@ pub(super) fn look(config: &Config) -> NetworkSurvey {
     interfaces.sort();
     interfaces.dedup();
     let (vip_holders, peer_hardware) = hardware(config, vip);
+    let own: Vec<(Ipv4Addr, Fact<Option<String>>)> =
+        own.into_iter().map(|address| (address, address::interface_of(address).into())).collect();
+    let mut carriers: Vec<&String> = own.iter().filter_map(|(_, on)| on.known()?.as_ref()).collect();
+    carriers.dedup();
     NetworkSurvey {
+        own_links: carriers.into_iter().filter_map(|interface| link(interface).ok()).collect(),
         interface: link(&config.vip.interface).into(),
-        own: own.into_iter().map(|address| (address, address::interface_of(address).into())).collect(),
+        own,
         paths: paths.into_iter().collect(),
+        vip_places: address::places_of(vip).into(),
         vip_holders,
         peer_hardware,
         arp: interfaces.iter().map(|interface| arp(interface)).collect(),
