@@ -43,15 +43,25 @@ fn not_asked(cause: &str, config: &Config) -> Finding {
     let (name, address) = (&config.peer.name, config.peer.replication_address);
     let peers =
         shell_words(&["standin".to_owned(), "--config".to_owned(), config.file.display().to_string()]);
+    let seen = cause.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let by_hand = format!(
+        "compare by hand: ssh {address} {peers} doctor --facts > /tmp/{name}.json; {peers} doctor --peer-facts \
+         /tmp/{name}.json"
+    );
+    // The words of a command that was given up (node::command).
+    let advice = if cause.contains(" did not end within ") {
+        format!("the peer took too long to answer: ask again, or {by_hand}")
+    } else {
+        format!(
+            "let root log in to {address} with a key, its host key in /root/.ssh/known_hosts; or {by_hand}"
+        )
+    };
     Finding::warn(
         "peer-facts",
-        format!("{name} was not asked: {cause}"),
+        format!("no facts of {name}: {seen}"),
         "whether both nodes have the same configuration, DRBD, server, unit and user numbers is not known",
     )
-    .advice(format!(
-        "let root log in to {address} with a key, its host key in /root/.ssh/known_hosts; or compare by hand: \
-         ssh {address} {peers} doctor --facts > /tmp/{name}.json; {peers} doctor --peer-facts /tmp/{name}.json"
-    ))
+    .advice(advice)
 }
 
 fn stranger(there: &PeerFacts, config: &Config) -> Finding {
@@ -103,25 +113,28 @@ fn differences(here: &Values, there: &Values) -> Option<String> {
     Some(shown.join("; "))
 }
 
-/// Commands that take a file from the peer, where ssh reaches it, and keep this node's beside it.
-fn take(finding: Finding, there: &PeerFacts, file: &str, then: Option<String>) -> Finding {
+/// How a file is made the same on both nodes. Advice alone: which side is right can't be seen from a difference, and a copy
+/// the wrong way takes back what was mended.
+fn same_file(finding: Finding, there: &PeerFacts, file: &str, then: Option<&str>, besides: &str) -> Finding {
     let Some(came) = &there.came else {
-        return finding.advice(format!("make {file} the same on both nodes"));
+        return finding
+            .advice(format!("find which node is right, and make {file} the same on both{besides}"));
     };
     let words = |words: &[&str]| shell_words(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-    let from = format!("{}:{file}", came.from);
-    let mut finding = finding.remedy(words(&["cp", "-p", file, &format!("{file}.before")])).remedy(words(&[
-        "scp",
-        "-p",
-        "-o",
-        "BatchMode=yes",
-        &from,
-        file,
-    ]));
-    finding.remedy.extend(then);
+    let peer = came.from.to_string();
+    let from = format!("{peer}:{file}");
+    let show = words(&["ssh", &peer, &words(&["cat", file])]);
+    let backup = words(&["cp", "-p", file, &format!("{file}.before")]);
+    let mut push = format!("{}; {}", words(&["ssh", &peer, &backup]), words(&["scp", "-p", file, &from]));
+    let mut pull = format!("{backup}; {}", words(&["scp", "-p", &from, file]));
+    if let Some(then) = then {
+        push = format!("{push}; {}", words(&["ssh", &peer, then]));
+        pull = format!("{pull}; {then}");
+    }
     finding.advice(format!(
-        "this takes the peer's file; where this node's is the right one, the other way round: {}",
-        words(&["scp", "-p", file, &from])
+        "mend first what the other checks find on either node; then see what differs: {show} | diff {} - ; where this node is \
+         right: {push} ; where the peer is right: {pull}{besides}",
+        words(&[file])
     ))
 }
 
@@ -145,7 +158,7 @@ fn configuration(here: &PeerFacts, there: &PeerFacts, config: &Config) -> Findin
         return Finding::pass(check, format!("{} keys, all the same", own.len()));
     };
     let why = "the nodes act on different addresses, devices or limits: what works on one fails on the other";
-    take(Finding::fail(check, differ, why), there, &config.file.display().to_string(), None)
+    same_file(Finding::fail(check, differ, why), there, &config.file.display().to_string(), None, "")
 }
 
 fn drbd_module(here: &PeerFacts, there: &PeerFacts) -> Finding {
@@ -187,7 +200,9 @@ fn drbd_files(here: &PeerFacts, there: &PeerFacts, survey: &Survey, config: &Con
     match survey.drbd.configured.known().and_then(|resource| resource.defined_at.as_ref()) {
         Some(place) => {
             let adjust = format!("drbdadm adjust {}", config.resource);
-            take(finding, there, &place.file.display().to_string(), Some(adjust))
+            let besides = "; a setting may stand in a file that this one shares, as `common` does in \
+                           /etc/drbd.d/global_common.conf: then the same with that file";
+            same_file(finding, there, &place.file.display().to_string(), Some(&adjust), besides)
         }
         None => finding.advice("make DRBD's files the same on both nodes"),
     }
@@ -409,21 +424,39 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn differing_keys_are_named_and_the_file_can_be_taken_over() {
-        let found = judged(
-            |there| {
-                if let Fact::Known(values) = &mut there.configuration {
-                    values.remove("mount.type");
-                }
-            },
-            "peer-configuration",
-        )
-        .unwrap();
+    fn a_difference_is_named_and_nothing_is_copied_until_a_person_knows_which_is_right() {
+        let without = |values: &mut Fact<Values>, key: &str| {
+            if let Fact::Known(values) = values {
+                values.remove(key);
+            }
+        };
+        let found =
+            judged(|there| without(&mut there.configuration, "mount.type"), "peer-configuration").unwrap();
         assert_eq!(found.seen, "mount.type: ext4 here, nothing there");
-        assert_eq!(
-            found.remedy,
-            ["cp -p r0.yaml r0.yaml.before", "scp -p -o BatchMode=yes 10.77.1.1:r0.yaml r0.yaml"]
+        let advice = found.advice.unwrap();
+        assert!(
+            found.remedy.is_empty()
+                && advice.contains("scp -p r0.yaml 10.77.1.1:r0.yaml")
+                && advice.contains("scp -p 10.77.1.1:r0.yaml r0.yaml"),
+            "{advice}"
         );
+        let found =
+            judged(|there| without(&mut there.drbd_files, "net protocol"), "peer-drbd-files").unwrap();
+        assert_eq!((found.status, found.remedy.len()), (Status::Fail, 0));
+        assert!(found.advice.is_some());
+    }
+
+    #[test]
+    fn a_peer_that_is_slow_needs_no_key() {
+        let mut survey = sample::survey();
+        let told = |survey: &Survey| examine(survey, &sample::config()).remove(0);
+        survey.peer =
+            Fact::Unknown("`ssh x` did not end within 10.0 s and was killed\nstderr: y\n".to_owned());
+        let slow = told(&survey);
+        assert!(slow.seen.ends_with("was killed stderr: y"), "{}", slow.seen);
+        assert!(!slow.advice.unwrap().contains("known_hosts"));
+        survey.peer = Fact::Unknown("Host key verification failed.".to_owned());
+        assert!(told(&survey).advice.unwrap().contains("known_hosts"));
     }
 
     #[test]

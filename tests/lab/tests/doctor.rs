@@ -175,7 +175,6 @@ const NETWORK_AND_PEER: &[Sabotage] = &[
     ),
     sabotage("arp-answers", "fail", "sysctl -qw net.ipv4.conf.eth1.arp_ignore=8"),
     sabotage("witnesses", "warn", "sed -i '/witnesses/d' /etc/standin/r0.yaml"),
-    sabotage("peer-configuration", "fail", "sed -i 's/type: ext4/type: xfs/' /etc/standin/r0.yaml"),
     sabotage("peer-account", "fail", "usermod -u 777 mysql"),
     sabotage("peer-clock", "warn", "date -s '+1 hour'"),
 ];
