@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `agreement` | that the configuration names the one that runs |
 //! | `heartbeat` | Heartbeat's times, links, resources, keys, unit |
+//! | `leftover` | haresources that can't work, or of a Heartbeat that is not used |
 //! | `others` | Pacemaker's and keepalived's settings, as far as they are certain |
 
 mod agreement;
 mod heartbeat;
+mod leftover;
 mod others;
 
 use super::Finding;
@@ -16,6 +18,7 @@ use crate::config::{ClusterManager, Config};
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     let mut findings = agreement::examine(&survey.cluster_manager, config);
+    findings.extend(leftover::forgotten(&survey.cluster_manager, config));
     match config.cluster_manager {
         ClusterManager::None => {}
         ClusterManager::Heartbeat(how) => findings.extend(heartbeat::examine(survey, config, how)),

@@ -9,9 +9,11 @@
 //! | `files` | what else a start needs on this node |
 //! | `access` | address, port, socket, `read_only` |
 //! | `answer` | who answers at its socket and port |
+//! | `abbreviated` | options that are written by the beginning of their name |
 //! | `recovery` | what a crash recovery has to do |
 //! | `running` | the running server, and the account to ask it with |
 
+mod abbreviated;
 mod access;
 mod answer;
 mod durability;
@@ -33,6 +35,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     findings.extend(running::examine(mysqld, config));
     findings.extend(running::unknown_server(mysqld));
     findings.extend(running::elsewhere(&survey.observation, config));
+    findings.extend(abbreviated::abbreviated(mysqld));
     findings.extend(places::examine(mysqld, config));
     findings.extend(files::examine(mysqld, config));
     findings.extend(durability::examine(mysqld, config));

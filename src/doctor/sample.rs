@@ -124,6 +124,7 @@ fn storage() -> StorageSurvey {
     StorageSurvey {
         fstab: Fact::Known(Vec::new()),
         device_names: vec!["/dev/drbd0".to_owned()],
+        tags_unknown: None,
         mount_point: Some(MountPoint { path: directory("/var/lib/mysql"), entries: Vec::new() }),
         filesystem_support: FilesystemSupport::Ready,
         rooms: vec![

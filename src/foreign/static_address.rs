@@ -50,6 +50,34 @@ pub fn mentions(text: &str, file: &Path, address: Ipv4Addr) -> Vec<Mention> {
     found
 }
 
+/// Every line outside comments on which a command gives the address to an interface: in units of systemd and in crontabs,
+/// where an address alone says nothing (a client, a dump, a probe).
+pub fn commands(text: &str, file: &Path, address: Ipv4Addr) -> Vec<Mention> {
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| !line.trim_start().starts_with(['#', ';']))
+        .filter(|(_, line)| names(line, address) && gives_an_address(line))
+        .map(|(index, _)| Mention { place: Place::new(file, index + 1), last: index + 1, part: None })
+        .collect()
+}
+
+/// `ip … add|replace|change`, which ip(8) lets be abbreviated, or `ifconfig`.
+fn gives_an_address(line: &str) -> bool {
+    let words: Vec<&str> = line
+        .split(|c: char| c.is_whitespace() || "=;&|(){}'\"@-+".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let program = |word: &&str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let gives = |word: &&str| ["add", "replace", "change"].contains(word);
+    match words.iter().position(|word| ["ip", "ifconfig"].contains(&program(word).as_str())) {
+        Some(at) if words.get(at).map(program).as_deref() == Some("ip") => {
+            let mut arguments = words.iter().skip(at + 1);
+            arguments.any(|word| !word.is_empty() && "address".starts_with(*word)) && arguments.any(gives)
+        }
+        found => found.is_some(),
+    }
+}
+
 /// The address as a whole, with or without a prefix length.
 fn names(text: &str, address: Ipv4Addr) -> bool {
     text.split(|c: char| !c.is_ascii_digit() && c != '.').any(|word| word.parse() == Ok(address))
@@ -144,6 +172,28 @@ source /etc/network/interfaces.d/*
             [(2, 2, None)]
         );
         assert_eq!(found("address2=10.77.0.100/24,10.77.0.254\n", "/etc/NetworkManager/x"), [(1, 1, None)]);
+    }
+
+    #[test]
+    fn commands_that_give_the_address_are_told_from_those_that_use_it() {
+        let counts = |line: &str| !commands(line, Path::new("/etc/crontab"), VIP).is_empty();
+        for line in [
+            "ExecStart=/sbin/ip addr add 10.77.0.100/24 dev eth0",
+            "ExecStart=-/bin/sh -c 'ip -4 a replace 10.77.0.100/24 dev eth0'",
+            "@reboot root ip address add 10.77.0.100/24 dev eth0",
+            "@reboot root sleep 9 && /sbin/ifconfig eth0:0 10.77.0.100 up",
+        ] {
+            assert!(counts(line), "{line}");
+        }
+        for line in [
+            "#ExecStart=/sbin/ip addr add 10.77.0.100/24 dev eth0",
+            "ExecStart=/sbin/ip addr add 10.77.0.10/24 dev eth0",
+            "5 3 * * * root mysqldump --host=10.77.0.100 --add-locks data",
+            "* * * * * root ip addr show to 10.77.0.100",
+            "* * * * * root ip route add default via 10.77.0.100",
+        ] {
+            assert!(!counts(line), "{line}");
+        }
     }
 
     #[test]

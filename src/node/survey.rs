@@ -11,6 +11,7 @@ mod peer;
 mod program;
 mod storage;
 mod system;
+mod tags;
 mod unit;
 
 use std::thread;
@@ -36,13 +37,14 @@ pub fn look(config: &Config, past: Past, peer: Option<PeerFacts>) -> Survey {
         let observation = scope.spawn(|| RealNode::new(config.clone(), past).observe());
         let drbd = scope.spawn(|| drbd::look(config));
         let unit = unit::look(config);
-        let storage = storage::look(config, &unit);
+        let mut storage = storage::look(config, &unit);
         let mut mysqld = mysqld::look(config, &unit);
         mysqld::look_into_datadir(config, &mut mysqld);
         let network = network::look(config);
         let cluster_manager = cluster_manager::look(config);
         let system = system::look(config, &mysqld);
         let drbd = joined(drbd);
+        tags::look(config, &drbd.configured, &mut storage);
         let here = peer::look_here(config, &drbd.module, &drbd.configured, Some(&mysqld.program));
         Survey {
             observation: joined(observation),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::survey::{HeartbeatSurvey, Survey};
 use super::super::{Finding, edit};
 use super::agreement::set;
+use super::leftover;
 use crate::config::Config;
 use crate::foreign::heartbeat::{Group, HaCf, HaResources, Resource};
 use crate::plan::{HeartbeatStop, MysqldControl};
@@ -32,7 +33,7 @@ pub(super) fn examine(survey: &Survey, config: &Config, how: HeartbeatStop) -> V
     findings.push(stonith(ha_cf, config));
     findings.push(log(ha_cf));
     findings.push(authkeys(heartbeat));
-    findings.extend(heartbeat.haresources.as_ref().map(|file| resources(file, config)));
+    findings.extend(heartbeat.haresources.as_ref().map(|file| resources(file, heartbeat, config)));
     findings.extend(watchdog(survey, config, how));
     findings.extend(unit(heartbeat));
     findings
@@ -247,12 +248,12 @@ fn authkeys(survey: &HeartbeatSurvey) -> Finding {
 }
 
 /// Our own resource, `standin::CLUSTER`.
-fn is_ours(resource: &Resource, config: &Config) -> bool {
+pub(super) fn is_ours(resource: &Resource, config: &Config) -> bool {
     resource.script == "standin" && resource.arguments.first().is_none_or(|name| *name == config.name)
 }
 
 /// What does for this cluster what standin does.
-fn is_rival(resource: &Resource, config: &Config) -> bool {
+pub(super) fn is_rival(resource: &Resource, config: &Config) -> bool {
     let of_vip = resource.address().is_some_and(|held| held.address == config.vip.address.addr());
     let names = |text: &str| resource.arguments.iter().any(|argument| argument == text);
     let unit = match &config.mysqld.control {
@@ -268,7 +269,7 @@ fn is_rival(resource: &Resource, config: &Config) -> bool {
 }
 
 /// Without our resource in it, Heartbeat's own scripts run the cluster and standin takes over by hand.
-fn resources(file: &HaResources, config: &Config) -> Finding {
+fn resources(file: &HaResources, survey: &HeartbeatSurvey, config: &Config) -> Finding {
     let check = "ha-resources";
     let groups = |resource: fn(&Resource, &Config) -> bool| {
         file.groups
@@ -280,6 +281,9 @@ fn resources(file: &HaResources, config: &Config) -> Finding {
     let Some(group) = ours.first() else {
         return Finding::pass(check, "standin is in no group: it takes over when a person says so");
     };
+    if let Some(finding) = leftover::impossible(check, group, survey, config) {
+        return finding;
+    }
     let rivals: Vec<&str> = file
         .groups
         .iter()
@@ -492,6 +496,7 @@ node node1 node2
             Status::Pass,
             "another cluster"
         );
+        assert_eq!(judged("node3 standin::r0\n").status, Status::Fail, "no such node");
         let text = "# x\nnode1 MailTo::root IPaddr2::10.77.0.100/24/eth0 standin::r0\n";
         let found = judged(text);
         assert_eq!(found.status, Status::Fail);

@@ -1,10 +1,13 @@
 //! The virtual IP.
 
+use std::path::Path;
+
 use super::super::survey::{Link, Survey};
 use super::super::{Finding, edit, remedy};
 use ipnet::Ipv4Net;
 
 use crate::config::{ClusterManager, Config};
+use crate::foreign::static_address::Mention;
 use crate::observation::{Fact, Role};
 
 /// The virtual router's own hardware addresses (RFC 5798 §7.3): keepalived's `use_vmac` gives both nodes the same one.
@@ -223,21 +226,27 @@ fn at_boot(survey: &Survey, config: &Config) -> Finding {
         format!("{vip} is brought up at boot: {}", places.join(", ")),
         "a node that comes back has the virtual IP beside the one that took over",
     );
-    let commands = mentions.iter().map(|mention| match &mention.part {
-        Some((old, new)) => edit::replace(&mention.place, old, new),
-        None => edit::comment_out(&mention.place, mention.last),
+    let commands = mentions.iter().map(|mention| match (&mention.part, own_unit(mention)) {
+        (Some((old, new)), _) => edit::replace(&mention.place, old, new),
+        (None, Some(unit)) => remedy::words(&["systemctl", "disable", unit]),
+        (None, None) => edit::comment_out(&mention.place, mention.last),
     });
     Finding { remedy: commands.collect(), ..finding }
 }
 
+/// The unit whose own file gives the address: without its command it would be a broken one.
+fn own_unit(mention: &Mention) -> Option<&str> {
+    let file = &mention.place.file;
+    let unit = file.file_name()?.to_str().filter(|name| name.ends_with(".service"))?;
+    (file.parent()? == Path::new("/etc/systemd/system")).then_some(unit)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::super::{Status, sample};
     use super::super::sample::PEER;
     use super::*;
-    use crate::foreign::static_address::mentions;
+    use crate::foreign::static_address::{commands, mentions};
 
     fn finding(survey: &Survey, check: &str) -> Option<Finding> {
         examine(survey, &sample::config()).into_iter().find(|finding| finding.check == check)
@@ -334,5 +343,19 @@ mod tests {
         let found = finding(&survey, "vip-static").map(|finding| (finding.status, finding.remedy));
         let remedy = vec!["sed -i --follow-symlinks '1,2s/^/# /' /etc/network/interfaces".to_owned()];
         assert_eq!(found, Some((Status::Fail, remedy)));
+    }
+
+    #[test]
+    fn a_unit_that_gives_the_address_is_disabled_and_a_crontab_commented_out() {
+        let remedy = |text: &str, file: &str| {
+            let mut survey = sample::survey();
+            survey.network.static_vip = commands(text, Path::new(file), sample::config().vip.address.addr());
+            finding(&survey, "vip-static").map(|finding| finding.remedy.join("; "))
+        };
+        let text = "[Service]\nExecStart=/sbin/ip addr add 10.77.0.100/24 dev eth0\n";
+        let disable = "systemctl disable vip.service";
+        assert_eq!(remedy(text, "/etc/systemd/system/vip.service").as_deref(), Some(disable));
+        let comment = "sed -i --follow-symlinks '2s/^/# /' /etc/crontab";
+        assert_eq!(remedy(text, "/etc/crontab").as_deref(), Some(comment));
     }
 }

@@ -47,6 +47,10 @@ fn fstab(survey: &Survey, config: &Config) -> Finding {
             || same_directory(&entry.directory, &config.mount.directory)
     };
     let Some(entry) = entries.iter().filter(ours).find(|entry| mounts_by_itself(entry)) else {
+        if let Some(cause) = &survey.storage.tags_unknown {
+            return Finding::unknown(check, cause)
+                .advice("compare the lines with UUID= and LABEL= by hand: blkid of DRBD's disk");
+        }
         let seen = if entries.iter().any(|entry| ours(&entry)) {
             "the device is there with noauto"
         } else {
@@ -193,6 +197,15 @@ mod tests {
         ] {
             assert_eq!(with_fstab(text).status, wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_can_t_be_compared_is_told() {
+        let mut survey = sample::survey();
+        survey.storage.tags_unknown = Some("/etc/fstab:3: UUID=1234: no blkid".to_owned());
+        assert_eq!(finding(&survey, "fstab").unwrap().status, Status::Warn);
+        survey.storage.fstab = Fact::Known(fstab::parse("/dev/drbd0 /x ext4"));
+        assert_eq!(finding(&survey, "fstab").unwrap().status, Status::Fail);
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub struct HeartbeatSurvey {
     pub ha_cf: Option<HaCf>,
     /// `haresources`.
     pub haresources: Option<HaResources>,
+    /// Scripts that `haresources` names and that are in none of Heartbeat's directories of scripts.
+    #[serde(default)]
+    pub missing_scripts: Vec<String>,
     /// `authkeys`.
     pub authkeys: Option<AuthKeysFile>,
     /// The watchdog device that its processes hold.

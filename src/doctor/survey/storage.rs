@@ -15,6 +15,9 @@ pub struct StorageSurvey {
     pub fstab: Fact<Vec<fstab::Entry>>,
     /// What fstab may call the device: paths that lead to it, and `UUID=…` and the like of what is on it.
     pub device_names: Vec<String>,
+    /// Why it is not known what fstab may call what is on the device, when it could not be read.
+    #[serde(default)]
+    pub tags_unknown: Option<String>,
     /// The mount point while nothing is mounted there; none while something is.
     pub mount_point: Option<MountPoint>,
     /// Whether the kernel can mount the configured type.

@@ -88,15 +88,26 @@ fn heartbeats(config: &Config) -> HeartbeatSurvey {
     });
     let unit = files::unit_texts("heartbeat.service");
     let peers = [config.peer.address, config.peer.replication_address];
+    let haresources = text("/etc/ha.d/haresources").map(|(text, file)| heartbeat::haresources(&text, &file));
     HeartbeatSurvey {
+        missing_scripts: haresources.as_ref().map(missing_scripts).unwrap_or_default(),
         ha_cf: text("/etc/ha.d/ha.cf").map(|(text, file)| without_secrets(heartbeat::ha_cf(&text, &file))),
-        haresources: text("/etc/ha.d/haresources").map(|(text, file)| heartbeat::haresources(&text, &file)),
+        haresources,
         authkeys,
         watchdog: daemons::held_watchdog(),
         unit: unit_file::settings(unit.iter().map(String::as_str)),
         peer_interfaces: peers.into_iter().filter_map(|peer| Some((peer, way(peer)?))).collect(),
         own_addresses: vec![config.this_node.address, config.this_node.replication_address],
     }
+}
+
+/// Where Heartbeat's ResourceManager looks for a resource's script.
+const SCRIPTS: [&str; 3] = ["/etc/ha.d/resource.d", "/etc/init.d", "/etc/rc.d/init.d"];
+
+fn missing_scripts(file: &heartbeat::HaResources) -> Vec<String> {
+    let names = file.groups.iter().flat_map(|group| &group.resources).map(|resource| &resource.script);
+    let is_there = |name: &String| SCRIPTS.iter().any(|directory| Path::new(directory).join(name).is_file());
+    names.filter(|name| !is_there(name)).cloned().collect()
 }
 
 fn way(peer: Ipv4Addr) -> Option<String> {

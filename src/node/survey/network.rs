@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::files;
 use crate::config::Config;
 use crate::doctor::survey::{ArpSettings, Link, NetworkSurvey, Path};
-use crate::foreign::static_address::{Mention, mentions};
+use crate::foreign::static_address::{Mention, commands, mentions};
 use crate::node::address::{self, Mac, Target};
 use crate::observation::Fact;
 
@@ -61,7 +61,7 @@ pub(super) fn look(config: &Config) -> NetworkSurvey {
         peer_hardware,
         arp: interfaces.iter().map(|interface| arp(interface)).collect(),
         gateway: gateway(),
-        static_vip: static_files().iter().flat_map(|file| static_mentions(file, vip)).collect(),
+        static_vip: static_vip(vip),
     }
 }
 
@@ -142,6 +142,31 @@ fn static_files() -> Vec<PathBuf> {
                 .filter(|path| path.is_file() && path.to_str().is_some_and(|path| path.ends_with(suffix))),
         );
     }
+    found
+}
+
+fn static_vip(vip: Ipv4Addr) -> Vec<Mention> {
+    let mut found: Vec<Mention> = static_files().iter().flat_map(|file| static_mentions(file, vip)).collect();
+    for file in started_files() {
+        let text = files::text(&file).ok().flatten().unwrap_or_default();
+        found.extend(commands(&text, &file, vip));
+    }
+    found
+}
+
+/// Enabled units that somebody wrote, their drop-ins, and the crontabs of the system and of root.
+fn started_files() -> Vec<PathBuf> {
+    let enabled = files::enabled_units();
+    let units = FilePath::new("/etc/systemd/system");
+    let mut found: Vec<PathBuf> = Vec::new();
+    for unit in enabled.keys().filter(|unit| unit.ends_with(".service")) {
+        found.push(units.join(unit));
+        found.extend(files::paths(units.join(format!("{unit}.d"))));
+    }
+    found.push("/etc/crontab".into());
+    found.extend(files::paths("/etc/cron.d"));
+    found.extend(["/var/spool/cron/crontabs/root", "/var/spool/cron/root"].map(PathBuf::from));
+    found.retain(|file| file.is_file());
     found
 }
 

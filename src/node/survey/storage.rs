@@ -24,6 +24,7 @@ pub(super) fn look(config: &Config, unit: &UnitSurvey) -> StorageSurvey {
             })
             .into(),
         device_names: device_names(&config.mount.device),
+        tags_unknown: None,
         mount_point: (!mounted).then(|| mount_point(&config.mount.directory)),
         filesystem_support: filesystem_support(&config.mount.filesystem),
         rooms: rooms(config, mounted),
