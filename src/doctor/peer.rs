@@ -43,15 +43,25 @@ fn not_asked(cause: &str, config: &Config) -> Finding {
     let (name, address) = (&config.peer.name, config.peer.replication_address);
     let peers =
         shell_words(&["standin".to_owned(), "--config".to_owned(), config.file.display().to_string()]);
+    let seen = cause.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let by_hand = format!(
+        "compare by hand: ssh {address} {peers} doctor --facts > /tmp/{name}.json; {peers} doctor --peer-facts \
+         /tmp/{name}.json"
+    );
+    // The words of a command that was given up (node::command).
+    let advice = if cause.contains(" did not end within ") {
+        format!("the peer took too long to answer: ask again, or {by_hand}")
+    } else {
+        format!(
+            "let root log in to {address} with a key, its host key in /root/.ssh/known_hosts; or {by_hand}"
+        )
+    };
     Finding::warn(
         "peer-facts",
-        format!("{name} was not asked: {cause}"),
+        format!("no facts of {name}: {seen}"),
         "whether both nodes have the same configuration, DRBD, server, unit and user numbers is not known",
     )
-    .advice(format!(
-        "let root log in to {address} with a key, its host key in /root/.ssh/known_hosts; or compare by hand: \
-         ssh {address} {peers} doctor --facts > /tmp/{name}.json; {peers} doctor --peer-facts /tmp/{name}.json"
-    ))
+    .advice(advice)
 }
 
 fn stranger(there: &PeerFacts, config: &Config) -> Finding {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::super::survey::{Link, Survey};
-use super::super::{Finding, edit, remedy};
 use ipnet::Ipv4Net;
 
+use super::super::survey::{Link, Survey};
+use super::super::{Finding, edit, remedy};
 use crate::config::{ClusterManager, Config};
 use crate::foreign::static_address::Mention;
 use crate::observation::{Fact, Role};
