@@ -4,7 +4,7 @@
 //! `my_print_defaults` prints (MariaDB 10.11). What is deliberately not known here is which options a server has, so an
 //! option that is abbreviated to a unique prefix is found only by its abbreviation.
 
-mod line;
+pub(crate) mod line;
 mod name;
 mod startup;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use crate::failure::Failure;
+use crate::foreign::option_file::line::{self, Line};
 
 /// An option file larger than this is something else.
 const MAX_SIZE: u64 = 64 * 1024;
@@ -94,68 +95,19 @@ fn parse(text: &str) -> Option<Credentials> {
     let mut in_client = false;
     let mut user = None;
     let mut password = None;
-    for line in text.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix('[') {
-            in_client = rest.split(']').next().is_some_and(|group| group.trim() == "client");
-            continue;
-        }
-        if !in_client || line.starts_with(['#', ';', '!']) {
-            continue;
-        }
-        let Some((key, raw)) = line.split_once('=') else { continue };
-        match key.trim() {
-            "user" => user = Some(value(raw)),
-            "password" => password = Some(Password(value(raw))),
+    for line in text.lines().map(line::parse) {
+        match line {
+            Line::Group(group) => in_client = group == "client",
+            Line::OpenGroup => in_client = false,
+            Line::Option { name, value: Some(value) } if in_client => match name.as_str() {
+                "user" => user = Some(value),
+                "password" => password = Some(Password(value)),
+                _ => {}
+            },
             _ => {}
         }
     }
     user.filter(|user| !user.is_empty()).map(|user| Credentials { user, password })
-}
-
-/// A value without its comment, quotes and escapes, by the rules of the manual's "Using Option Files".
-fn value(raw: &str) -> String {
-    let raw = without_comment(raw).trim();
-    let inner =
-        ['"', '\''].into_iter().find_map(|quote| raw.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(raw);
-    let mut out = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('b') => out.push('\u{8}'),
-            Some('t') => out.push('\t'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('s') => out.push(' '),
-            Some(itself @ ('\\' | '"' | '\'')) => out.push(itself),
-            Some(other) => out.extend(['\\', other]),
-            None => out.push('\\'),
-        }
-    }
-    out
-}
-
-/// Cuts at the first `#` outside quotes.
-fn without_comment(raw: &str) -> &str {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in raw.char_indices() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match (c, quote) {
-            ('\\', _) => escaped = true,
-            ('#', None) => return &raw[..at],
-            ('"' | '\'', None) => quote = Some(c),
-            (_, Some(open)) if c == open => quote = None,
-            _ => {}
-        }
-    }
-    raw
 }
 
 #[cfg(test)]
@@ -185,6 +137,7 @@ mod tests {
     #[test]
     fn unquoted_quoted_and_escaped_values() {
         assert_eq!(parsed("[client]\nuser=a\npassword=p#c").1.unwrap(), "p");
+        assert_eq!(parsed("[client]\nuser=a\npassword=p\\#c").1.unwrap(), "p\\", "as the clients read it");
         assert_eq!(parsed("[client]\nuser='a'\npassword='p\\sq'").1.unwrap(), "p q");
         assert_eq!(parsed("[client]\nuser=a"), ("a".into(), None));
         assert_eq!(parse("[client]\npassword=p"), None);

@@ -2,7 +2,7 @@
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Empty or a comment.
     Nothing,
     /// `[group]`
@@ -25,7 +25,7 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
 
-pub(super) fn parse(line: &str) -> Line {
+pub(crate) fn parse(line: &str) -> Line {
     // C's end of string.
     let line = line.split('\0').next().unwrap_or_default().trim_matches(is_space);
     if line.is_empty() || line.starts_with(['#', ';']) {
