@@ -187,6 +187,11 @@ impl Lab {
                 ("journal", "journalctl --boot --no-pager"),
                 ("mariadb", "cat /var/log/mysql/error.log"),
                 ("state", "cat /proc/drbd /proc/mounts; ip address; ps -ef"),
+                // Tells only while the resource is down, which is when it matters.
+                (
+                    "metadata",
+                    "drbdadm dump-md r0 2>&1 | head -n 200; dd if=/dev/ubdb bs=4096 skip=$((262144 - 20)) | od -A d -t x4",
+                ),
             ] {
                 // A node without power, or one that hangs, has nothing to say.
                 if let Ok(output) = node.run_with_deadline(command, Duration::from_secs(5)) {
