@@ -4,6 +4,7 @@ mod audit;
 pub mod cli;
 mod doctor;
 mod fence_peer;
+mod heartbeat;
 mod history;
 mod init;
 mod lock;

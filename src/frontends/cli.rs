@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, history, init, managed, operate, status};
+use super::{audit, doctor, heartbeat, history, init, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -114,6 +114,9 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
+    Heartbeat(heartbeat::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
@@ -159,11 +162,12 @@ impl Overrides {
     }
 }
 
-/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
-/// 3 and 4 would tell DRBD that it may go on.
-pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+/// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
+/// go on, and Heartbeat's scripts follow LSB.
+pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
-    match cli.command {
+    match &cli.command {
+        Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
         _ => None,
@@ -235,6 +239,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker
+        | Command::Heartbeat(_)
         | Command::FencePeer
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
