@@ -117,6 +117,10 @@ enum Command {
     /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
     #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
     Heartbeat(heartbeat::Arguments),
+    /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
+    #[command(hide = true, after_help = heartbeat::drbddisk::HELP)]
+    #[command(override_usage = "standin drbddisk [RESOURCE] start|stop|status")]
+    Drbddisk(heartbeat::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
@@ -150,6 +154,15 @@ struct Caller {
     /// The call comes from the cluster manager's own agent
     #[arg(long = managed::FROM_CLUSTER_MANAGER, hide = true)]
     from_cluster_manager: bool,
+    /// DRBD alone: the cluster manager's other resources do the rest
+    #[arg(long = managed::DRBD_ONLY, hide = true)]
+    drbd_only: bool,
+}
+
+impl Caller {
+    fn request(&self, request: Request) -> Request {
+        Request { from_cluster_manager: self.from_cluster_manager, drbd_only: self.drbd_only, ..request }
+    }
 }
 
 impl Overrides {
@@ -168,6 +181,7 @@ pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
     match &cli.command {
         Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
+        Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
         _ => None,
@@ -220,15 +234,14 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Takeover { overrides, wait, json, caller, .. } => {
             let wait = wait.unwrap_or(config.limits.wait_vip_gone);
-            let request =
-                Request { from_cluster_manager: caller.from_cluster_manager, ..overrides.request() };
+            let request = caller.request(overrides.request());
             operate::operate(config, Goal::Takeover, request, wait, *json)
         }
         Command::Release { plan: true, json, .. } => {
             operate::show_plan(&config, Goal::Release, Request::default(), *json)
         }
         Command::Release { json, caller, .. } => {
-            let request = Request { from_cluster_manager: caller.from_cluster_manager, ..Request::default() };
+            let request = caller.request(Request::default());
             operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
         Command::Doctor(arguments) => doctor::run(&config, arguments),
@@ -240,6 +253,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Man
         | Command::InternalWorker
         | Command::Heartbeat(_)
+        | Command::Drbddisk(_)
         | Command::FencePeer
         | Command::UnfencePeer => Ok(Outcome::Done),
     }

@@ -3,6 +3,7 @@
 //! Heartbeat (3.0.6, `ResourceManager`) sets no time limit, ignores the exit code of `status` and reads its output alone, and
 //! tries a failed `stop` ten more times before it asks for the status again and, at "running", resets the machine.
 
+pub(super) mod drbddisk;
 mod log;
 mod marker;
 
@@ -64,23 +65,14 @@ enum Action {
 pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
     let (name, action) = match understand(&arguments.words) {
         Ok(understood) => understood,
-        Err(wrong) => {
-            say_error(format_args!(
-                "standin heartbeat: {wrong}\n  why it matters: nothing was done\n  what to do next: in haresources write \
-                 standin::NAME, and by hand: standin heartbeat [NAME] start|stop|status"
-            ));
-            return USAGE;
-        }
+        Err(wrong) => return wrong_arguments("standin::NAME", "standin heartbeat [NAME]", &wrong),
     };
     let selector = name.or(selector);
     if action == Action::Status {
         return status(selector);
     }
     let _told = log::Log::open(&format!("standin({})", selector.unwrap_or("default")));
-    if !nix::unistd::geteuid().is_root() {
-        say_error(
-            "standin does not run as root\n  why it matters: DRBD, mounts and addresses can't be changed\n  what to do next: run it as root; Heartbeat does",
-        );
+    if !is_root() {
         return NOT_ROOT;
     }
     let config = match configuration(selector) {
@@ -94,6 +86,25 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
         Action::Start => start(&config, selector),
         Action::Stop | Action::Status => stop(&config, selector),
     }
+}
+
+fn wrong_arguments(resource: &str, command: &str, wrong: &str) -> u8 {
+    say_error(format_args!(
+        "{command}: {wrong}\n  why it matters: nothing was done\n  what to do next: in haresources write {resource}, and by \
+         hand: {command} start|stop|status"
+    ));
+    USAGE
+}
+
+fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        say_error(
+            "standin does not run as root\n  why it matters: DRBD, mounts and addresses can't be changed\n  what to do next: run \
+             it as root; Heartbeat does",
+        );
+    }
+    is_root
 }
 
 /// What Heartbeat calls: the resource's arguments, and the action at the end.

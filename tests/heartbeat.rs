@@ -1,11 +1,11 @@
-//! What Heartbeat is told, for every state that it can ask in.
+//! What Heartbeat is told, for every state that it can ask in, and what drbddisk does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
 use std::sync::{Arc, Mutex};
 
-use standin::decide::{Doings, HeartbeatStatus, heartbeat_status};
+use standin::decide::{self, Decision, Doings, HeartbeatStatus, RefusalKind, Request, heartbeat_status};
 use standin::node::Node;
 use standin::node::simulated::{SimulatedNode, World};
 use standin::observation::*;
@@ -202,4 +202,44 @@ fn what_could_not_be_seen_is_not_certain() {
         |seen| drbd(seen).role = Role::Unknown,
     ];
     assert!(changes.into_iter().all(|change| !certain(0, change)));
+}
+
+const DRBD_ONLY: Request = Request {
+    accept_myisam: false,
+    peer_confirmed_inactive: false,
+    waited_out: false,
+    from_cluster_manager: true,
+    drbd_only: true,
+};
+
+fn steps(decision: Decision) -> Vec<&'static str> {
+    match decision {
+        Decision::Plan(plan) => plan.steps.iter().map(|step| step.action.name()).collect(),
+        Decision::Refusal(refusal) => panic!("{refusal}"),
+    }
+}
+
+#[test]
+fn drbddisk_does_drbd_alone_by_the_rules_of_a_takeover() {
+    let mut world = World::new();
+    world.power_cut(0);
+    let seen = SimulatedNode::new(Arc::new(Mutex::new(world)), 1, config()).observe();
+    assert_eq!(
+        steps(decide::takeover(&seen, &config(), &DRBD_ONLY)),
+        ["wait-vip-gone", "disconnect-drbd", "promote-drbd", "reconnect-drbd"]
+    );
+    let fenced = standin::config::Config { fence: Some(vec!["off".to_owned()]), ..config() };
+    assert!(steps(decide::takeover(&seen, &fenced, &DRBD_ONLY)).contains(&"fence-peer"));
+    assert_eq!(steps(decide::release(&seen_by(0), &config(), &DRBD_ONLY)), ["demote-drbd"]);
+    match decide::takeover(&seen_by(1), &config(), &DRBD_ONLY) {
+        Decision::Refusal(refusal) => assert_eq!(refusal.kind, RefusalKind::VipAnswers),
+        Decision::Plan(plan) => panic!("beside a living Primary: {plan}"),
+    }
+}
+
+#[test]
+fn a_journal_of_before_drbddisk_is_still_read() {
+    let request = r#"{"accept_myisam":false,"peer_confirmed_inactive":false,"waited_out":false,"from_cluster_manager":false}"#;
+    let request: Request = serde_json::from_str(request).unwrap();
+    assert!(!request.drbd_only);
 }
