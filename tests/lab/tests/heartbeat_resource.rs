@@ -5,11 +5,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use standin_lab::manager::Manager;
 use standin_lab::managers::Heartbeat;
 use standin_lab::scenario::{self, Play};
 use standin_lab::{
-    Client, Cluster, ClusterOptions, Lab, LabOptions, Node, State, binary, wait_until, with_lab,
+    Client, Cluster, ClusterOptions, Lab, LabOptions, Manager, Node, State, binary, wait_until, with_lab,
 };
 
 /// For what takes a moment on an idle machine.
