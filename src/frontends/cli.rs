@@ -119,6 +119,16 @@ enum Command {
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
     UnfencePeer,
+    /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
+    #[command(disable_help_flag = true)]
+    Ocf {
+        /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
+        #[arg(allow_hyphen_values = true)]
+        action: Option<String>,
+        /// Ignored, as the API wants it
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
     /// Print a completion script
     Completions {
         /// For which shell
@@ -159,13 +169,14 @@ impl Overrides {
     }
 }
 
-/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
-/// 3 and 4 would tell DRBD that it may go on.
+/// Answers whoever has exit codes of their own: DRBD's handlers, since 3 and 4 of [`Outcome`] would tell DRBD that it may go
+/// on, and the resource agent.
 pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
     match cli.command {
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        Command::Ocf { ref action, .. } => Some(super::ocf::run(action.as_deref())),
         _ => None,
     }
 }
@@ -236,6 +247,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Man
         | Command::InternalWorker
         | Command::FencePeer
+        | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }
