@@ -8,8 +8,8 @@ mod heartbeat;
 mod history;
 mod init;
 mod lock;
-#[allow(dead_code)]
 mod managed;
+pub mod ocf;
 mod operate;
 mod report;
 mod say;

@@ -126,6 +126,16 @@ enum Command {
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
     UnfencePeer,
+    /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
+    #[command(disable_help_flag = true)]
+    Ocf {
+        /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
+        #[arg(allow_hyphen_values = true)]
+        action: Option<String>,
+        /// Ignored, as the API wants it
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
     /// Print a completion script
     Completions {
         /// For which shell
@@ -176,7 +186,7 @@ impl Overrides {
 }
 
 /// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
-/// go on, and Heartbeat's scripts follow LSB.
+/// go on, Heartbeat's scripts follow LSB, and the resource agent follows OCF.
 pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
     match &cli.command {
@@ -184,6 +194,7 @@ pub fn run_for_program(cli: &Cli) -> Option<u8> {
         Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        Command::Ocf { action, .. } => Some(super::ocf::run(action.as_deref())),
         _ => None,
     }
 }
@@ -259,6 +270,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Heartbeat(_)
         | Command::Drbddisk(_)
         | Command::FencePeer
+        | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }
