@@ -3,6 +3,7 @@
 mod evidence;
 mod fence_peer;
 mod health;
+mod keepalived;
 mod release;
 mod standing;
 mod takeover;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use evidence::{PeerStanding, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use health::{Health, health};
+pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;

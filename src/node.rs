@@ -17,6 +17,7 @@ pub mod real;
 pub mod scope;
 pub mod simulated;
 pub mod survey;
+pub mod system_log;
 pub mod systemd;
 pub mod worker;
 
