@@ -1,0 +1,5 @@
+//! The cluster managers that the scenario is played with, a file for each.
+
+mod by_hand;
+
+pub use by_hand::ByHand;
