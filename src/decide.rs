@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
-pub use health::{Health, health};
+pub use health::{Health, Now, fitness, health, serves};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
@@ -106,6 +106,8 @@ pub enum RefusalKind {
     VipAnswers,
     /// The virtual IP is on another interface of this node.
     VipMisplaced,
+    /// keepalived asked for a takeover, and the virtual IP is not here.
+    VipNotGiven,
     /// The peer is alive and Primary.
     PeerPrimary,
     /// The peer is alive but what it does can't be seen.

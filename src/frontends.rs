@@ -1,13 +1,14 @@
 //! How people and programs call standin.
 
 mod audit;
+mod check;
 pub mod cli;
 mod doctor;
 mod fence_peer;
 mod history;
 mod init;
+mod keepalived;
 mod lock;
-#[allow(dead_code)]
 mod managed;
 mod operate;
 mod report;

@@ -8,7 +8,8 @@ use crate::audit::{filename, headers};
 use crate::config::{self, Host};
 use crate::foreign::option_file::{Files, Options, Server, Startup, Unread};
 use crate::foreign::{
-    apparmor, cib, corosync, drbd_conf, fstab, heartbeat, keepalived, static_address, unit_file, vrrp_notification,
+    apparmor, cib, corosync, drbd_conf, fstab, heartbeat, keepalived, static_address, unit_file,
+    vrrp_notification,
 };
 use crate::journal::{self, Entry};
 use crate::node::mysqld::{error_log, parse_greeting};

@@ -21,6 +21,8 @@ pub mod system_log;
 pub mod systemd;
 pub mod worker;
 
+pub use clock::booted_at;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -55,7 +55,7 @@ pub fn keepalived(word: VrrpState, scene: &Scene) -> Attendance {
         Fact::Unknown(_) => false,
     };
     if mine && !scene.keepalived_runs {
-        return leftover(scene);
+        return leftover(word, scene);
     }
     let agrees = match word {
         VrrpState::NotSaid => true,
@@ -69,9 +69,9 @@ pub fn keepalived(word: VrrpState, scene: &Scene) -> Attendance {
     if mine { with_vip(scene) } else { without_vip(scene) }
 }
 
-fn leftover(scene: &Scene) -> Attendance {
-    if !scene.settled {
-        // One that has just ended, or is just starting, may still see to it.
+fn leftover(word: VrrpState, scene: &Scene) -> Attendance {
+    if !scene.settled && word != VrrpState::Stop {
+        // One that is just starting may still see to it.
         return Attendance::LookAgain("the virtual IP is here, and no keepalived runs".to_owned());
     }
     Attendance::ReleaseWithVip("keepalived ended and left the virtual IP behind".to_owned())
@@ -99,9 +99,9 @@ fn without_vip(scene: &Scene) -> Attendance {
         (None, Standing::Active | Standing::Partial { .. }) => {
             Attendance::Release("the virtual IP is not here".to_owned())
         }
-        (None, Standing::Unknown { reason }) => {
-            Attendance::Release(format!("the virtual IP is not here, and what this node holds is not known: {reason}"))
-        }
+        (None, Standing::Unknown { reason }) => Attendance::Release(format!(
+            "the virtual IP is not here, and what this node holds is not known: {reason}"
+        )),
     }
 }
 
@@ -169,7 +169,8 @@ mod tests {
         (NOT_MASTER, Some(true), true, None, "partial", true, "take-over"),
         (NOT_MASTER, Some(true), true, Some(Release), "partial", true, "look"),
         // Nobody is left who would take the address away.
-        (ALL, Some(true), false, None, "active", false, "look"),
+        (&[Stop], Some(true), false, None, "active", false, "release-with-vip"),
+        (&[Master, Backup, Faulty, NotSaid], Some(true), false, None, "active", false, "look"),
         (ALL, Some(true), false, None, "active", true, "release-with-vip"),
         (ALL, Some(true), false, None, "partial", true, "release-with-vip"),
         (ALL, Some(true), false, Some(Takeover), "partial", true, "release-with-vip"),

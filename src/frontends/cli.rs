@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, history, init, managed, operate, status};
+use super::{audit, check, doctor, history, init, keepalived, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -114,6 +114,12 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// Is this node fit for its role? An exit code and one line, for keepalived, load balancers and monitoring
+    #[command(after_help = check::EXIT_CODES)]
+    Check(check::Arguments),
+    /// keepalived's notify script and the reader of its notify FIFO: takes over and releases as the virtual IP comes and goes
+    #[command(after_help = keepalived::NOTES)]
+    KeepalivedNotify(keepalived::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
@@ -159,13 +165,14 @@ impl Overrides {
     }
 }
 
-/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
-/// 3 and 4 would tell DRBD that it may go on.
+/// Does what has exit codes of its own. Those of DRBD's handlers are DRBD's and not those of [`Outcome`], of which 3 and 4 would
+/// tell DRBD that it may go on; those of a check are a monitor's.
 pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
-    match cli.command {
+    match &cli.command {
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        Command::Check(arguments) => Some(check::run(selector, arguments)),
         _ => None,
     }
 }
@@ -193,6 +200,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         }
         Command::Init(arguments) => return init::run(arguments),
         Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
+        Command::KeepalivedNotify(_) => keepalived::find_the_log(),
         _ => {}
     }
     let host = match cli.command {
@@ -206,6 +214,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Usage);
         }
     };
+    if let Command::KeepalivedNotify(arguments) = &cli.command {
+        return Ok(keepalived::run(cli.config.as_deref(), config, arguments));
+    }
     with_config(&cli.command, config)
 }
 
@@ -239,6 +250,8 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker
+        | Command::Check(_)
+        | Command::KeepalivedNotify(_)
         | Command::FencePeer
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
