@@ -118,7 +118,7 @@ fn is_puzzling(observation: &Observation) -> bool {
 }
 
 /// What the journal says of the last minutes. One that can't be read takes no part.
-fn now(config: &Config) -> Now {
+pub(super) fn now(config: &Config) -> Now {
     let entries = journal::read_tail(&journal::path(&config.name), JOURNAL_TAIL).unwrap_or_default();
     let clock = SystemTime::now();
     let in_vain = (config.cluster_manager == ClusterManager::Keepalived)
