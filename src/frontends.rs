@@ -9,6 +9,7 @@ mod init;
 mod lock;
 #[allow(dead_code)]
 mod managed;
+mod manual;
 mod operate;
 mod report;
 mod say;
