@@ -30,7 +30,7 @@ Environment:
   STANDIN_CONFIG_DIR  a directory in place of /etc/standin
   STANDIN_STATE_DIR   a directory in place of /var/lib/standin
   STANDIN_RUN_DIR     a directory in place of /run/standin
-  RUST_LOG            the detail of the log on standard error: error, warn (the default), info, debug
+  RUST_LOG            detail of the log on standard error: error, warn (the default), info, debug
   NO_COLOR            when it is set, nothing is coloured";
 
 const HANDLER: &str = "\
