@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, operate, status};
+use super::{
+    audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status,
+};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -22,11 +24,16 @@ Exit codes:
   4  stuck: an undo or a release failed, and a person is needed; the commands to type are printed
 
 Files:
-  /etc/standin/NAME.yaml         the configuration of cluster NAME (directory: STANDIN_CONFIG_DIR)
-  /var/lib/standin/NAME.journal  what was done and when, as JSON lines (directory: STANDIN_STATE_DIR)
-  /run/standin/RESOURCE.lock     held while a takeover or release runs (directory: STANDIN_RUN_DIR)
+  /etc/standin/NAME.yaml         the configuration of cluster NAME
+  /var/lib/standin/NAME.journal  what was done and when, as JSON lines
+  /run/standin/RESOURCE.lock     held while a takeover or release runs
 
-RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
+Environment:
+  STANDIN_CONFIG_DIR  a directory in place of /etc/standin
+  STANDIN_STATE_DIR   a directory in place of /var/lib/standin
+  STANDIN_RUN_DIR     a directory in place of /run/standin
+  RUST_LOG            detail of the log on standard error: error, warn (the default), info, debug
+  NO_COLOR            when it is set, nothing is coloured";
 
 const HANDLER: &str = "\
 For the handlers section of DRBD's configuration, which names the resource in DRBD_RESOURCE.
@@ -93,8 +100,10 @@ enum Command {
     /// Look at this machine and write a commented configuration; asks for what it can't learn
     Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
+    #[command(after_help = manual::DOCTOR)]
     Doctor(doctor::Arguments),
     /// Show which storage engines hold the data, and whether a takeover would be refused for it
+    #[command(after_help = manual::AUDIT)]
     Audit(audit::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
@@ -147,8 +156,14 @@ enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff)
-    Man,
+    /// Print a manual page (roff)
+    Man {
+        /// The page of this command instead of that of standin itself
+        command: Option<String>,
+        /// Write all pages to this directory
+        #[arg(long, hide = true, conflicts_with = "command")]
+        directory: Option<PathBuf>,
+    },
     /// Works for a parent standin process; not for people
     #[command(hide = true)]
     InternalWorker,
@@ -219,9 +234,21 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             io::stdout().write_all(&script)?;
             return Ok(Outcome::Done);
         }
-        Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+        Command::Man { directory: Some(directory), .. } => {
+            manual::write_all(Cli::command(), directory)?;
             return Ok(Outcome::Done);
+        }
+        Command::Man { command, .. } => {
+            return Ok(match manual::page(Cli::command(), command.as_deref()) {
+                Ok(page) => {
+                    io::stdout().write_all(&page)?;
+                    Outcome::Done
+                }
+                Err(error) => {
+                    say_error(&error);
+                    Outcome::Usage
+                }
+            });
         }
         Command::InternalWorker => {
             crate::node::worker::serve()?;
@@ -276,7 +303,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Audit(_)
         | Command::Init(_)
         | Command::Completions { .. }
-        | Command::Man
+        | Command::Man { .. }
         | Command::InternalWorker
         | Command::Heartbeat(_)
         | Command::Drbddisk(_)
