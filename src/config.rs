@@ -312,8 +312,8 @@ pub struct MysqldConfig {
 pub enum ClusterManager {
     /// Nobody but the person who types the command.
     None,
-    /// Heartbeat, and how it is taken out of the way.
-    Heartbeat(HeartbeatStop),
+    /// Heartbeat, and how a takeover takes it out of the way; none: it is left alone.
+    Heartbeat(Option<HeartbeatStop>),
     /// Pacemaker owns the resource: only its agent may act.
     Pacemaker,
     /// keepalived owns the VIP.

@@ -2,7 +2,9 @@
 
 mod evidence;
 mod fence_peer;
+mod health;
 mod release;
+mod standing;
 mod takeover;
 
 use std::fmt;
@@ -11,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
+pub use health::{Health, health};
 pub use release::release;
+pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;
 
 use crate::plan::Plan;

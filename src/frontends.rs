@@ -7,6 +7,8 @@ mod fence_peer;
 mod history;
 mod init;
 mod lock;
+#[allow(dead_code)]
+mod managed;
 mod operate;
 mod report;
 mod say;

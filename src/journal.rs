@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-pub use history::{Run, StepTime, past, promoting, runs};
+pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 
 use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};

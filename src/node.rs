@@ -14,6 +14,7 @@ pub mod option_files;
 pub mod pacemaker;
 pub mod processes;
 pub mod real;
+pub mod scope;
 pub mod simulated;
 pub mod survey;
 pub mod systemd;

@@ -239,7 +239,7 @@ pub(super) fn reason(error: &std::io::Error) -> String {
 
 pub(super) fn cluster_manager(root: &Section<'_>) -> ClusterManager {
     let Some(node) = root.optional("cluster_manager") else { return ClusterManager::None };
-    let all = "none, pacemaker, keepalived, {heartbeat: kill} or {heartbeat: stop}";
+    let all = "none, pacemaker, keepalived, {heartbeat: keep}, {heartbeat: kill} or {heartbeat: stop}";
     let word = |node: &Node<'_>, choices: &[(&str, ClusterManager)], help: &str| {
         node.text_as("text", |word| match choices.iter().find(|(name, _)| *name == word) {
             Some((_, manager)) => Ok(*manager),
@@ -250,13 +250,14 @@ pub(super) fn cluster_manager(root: &Section<'_>) -> ClusterManager {
         node.section().and_then(|section| {
             let how = section.required("heartbeat", "heartbeat: kill").and_then(|node| {
                 let choices = [
-                    ("kill", ClusterManager::Heartbeat(HeartbeatStop::Kill)),
-                    ("stop", ClusterManager::Heartbeat(HeartbeatStop::Stop)),
+                    ("keep", ClusterManager::Heartbeat(None)),
+                    ("kill", ClusterManager::Heartbeat(Some(HeartbeatStop::Kill))),
+                    ("stop", ClusterManager::Heartbeat(Some(HeartbeatStop::Stop))),
                 ];
                 word(
                     &node,
                     &choices,
-                    "write `kill` (SIGKILL, no stop scripts run) or `stop` (an orderly stop of its unit)",
+                    "write `keep` (it is left alone), `kill` (SIGKILL, no stop scripts run) or `stop` (an orderly stop of its unit)",
                 )
             });
             section.finish();
@@ -264,8 +265,8 @@ pub(super) fn cluster_manager(root: &Section<'_>) -> ClusterManager {
         })
     } else if node.value.as_str() == Some("heartbeat") {
         node.error(
-            "does not say how Heartbeat is taken out of the way",
-            "write {heartbeat: kill} (SIGKILL, no stop scripts run) or {heartbeat: stop}",
+            "does not say how Heartbeat is taken out of the way, if at all",
+            "write {heartbeat: keep} (it is left alone), {heartbeat: kill} (SIGKILL, no stop scripts run) or {heartbeat: stop}",
         );
         None
     } else {

@@ -123,7 +123,7 @@ fn every_value_arrives() {
             read_only: true,
             kill_at_deadline: true,
         },
-        cluster_manager: ClusterManager::Heartbeat(HeartbeatStop::Stop),
+        cluster_manager: ClusterManager::Heartbeat(Some(HeartbeatStop::Stop)),
         fence: Some(vec!["/usr/local/sbin/power-off".into(), "{peer}".into()]),
         witnesses: vec![Ipv4Addr::new(10, 77, 0, 254)],
         limits: Limits { start_mysqld: seconds(300), ..Limits::default() },

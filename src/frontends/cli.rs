@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, history, init, operate, status};
+use super::{audit, doctor, history, init, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -76,6 +76,8 @@ enum Command {
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        caller: Caller,
     },
     /// Give everything up in order: virtual IP, mysqld, mount, DRBD; succeeds only when each is verified gone
     Release {
@@ -85,6 +87,8 @@ enum Command {
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        caller: Caller,
     },
     /// Look at this machine and write a commented configuration; asks for what it can't learn
     Init(Box<init::Arguments>),
@@ -138,6 +142,13 @@ struct Overrides {
     peer_confirmed_inactive: bool,
 }
 
+#[derive(Debug, Args)]
+struct Caller {
+    /// The call comes from the cluster manager's own agent
+    #[arg(long = managed::FROM_CLUSTER_MANAGER, hide = true)]
+    from_cluster_manager: bool,
+}
+
 impl Overrides {
     fn request(&self) -> Request {
         Request {
@@ -184,7 +195,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
         _ => {}
     }
-    let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
+    let host = match cli.command {
+        Command::Release { .. } => Host::this_machine().unexamined(),
+        _ => Host::this_machine(),
+    };
+    let config = match config::load(cli.config.as_deref(), &host) {
         Ok(config) => config,
         Err(errors) => {
             say_error(&errors);
@@ -203,15 +218,18 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Takeover { plan: true, overrides, json, .. } => {
             operate::show_plan(&config, Goal::Takeover, overrides.request(), *json)
         }
-        Command::Takeover { overrides, wait, json, .. } => {
+        Command::Takeover { overrides, wait, json, caller, .. } => {
             let wait = wait.unwrap_or(config.limits.wait_vip_gone);
-            operate::operate(config, Goal::Takeover, overrides.request(), wait, *json)
+            let request =
+                Request { from_cluster_manager: caller.from_cluster_manager, ..overrides.request() };
+            operate::operate(config, Goal::Takeover, request, wait, *json)
         }
-        Command::Release { plan: true, json } => {
+        Command::Release { plan: true, json, .. } => {
             operate::show_plan(&config, Goal::Release, Request::default(), *json)
         }
-        Command::Release { json, .. } => {
-            operate::operate(config, Goal::Release, Request::default(), Duration::ZERO, *json)
+        Command::Release { json, caller, .. } => {
+            let request = Request { from_cluster_manager: caller.from_cluster_manager, ..Request::default() };
+            operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
         Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),

@@ -67,7 +67,7 @@ pub(super) struct Arguments {
     /// Option file with user and password [default: /etc/standin/CLUSTER.cnf, if it is there]
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
-    /// none, pacemaker, keepalived, heartbeat-kill or heartbeat-stop
+    /// none, pacemaker, keepalived, heartbeat-keep, heartbeat-kill or heartbeat-stop
     #[arg(long, value_name = "WORD", value_parser = cluster_manager)]
     cluster_manager: Option<ClusterManager>,
     /// A third machine, such as the router; may be given several times [default: those found that answer]
@@ -273,11 +273,13 @@ fn cluster_manager(text: &str) -> Result<ClusterManager, String> {
         "none" => ClusterManager::None,
         "pacemaker" => ClusterManager::Pacemaker,
         "keepalived" => ClusterManager::Keepalived,
-        "heartbeat-kill" => ClusterManager::Heartbeat(HeartbeatStop::Kill),
-        "heartbeat-stop" => ClusterManager::Heartbeat(HeartbeatStop::Stop),
+        "heartbeat-keep" => ClusterManager::Heartbeat(None),
+        "heartbeat-kill" => ClusterManager::Heartbeat(Some(HeartbeatStop::Kill)),
+        "heartbeat-stop" => ClusterManager::Heartbeat(Some(HeartbeatStop::Stop)),
         _ => {
             return Err(
-                "is none of none, pacemaker, keepalived, heartbeat-kill and heartbeat-stop".to_owned()
+                "is none of none, pacemaker, keepalived, heartbeat-keep, heartbeat-kill and heartbeat-stop"
+                    .to_owned(),
             );
         }
     })

@@ -17,8 +17,8 @@ use crate::decide::{self, Decision, Refusal, Request};
 use crate::execute::{Ended, Executor, Reporter};
 use crate::failure::Outcome;
 use crate::journal::{self, Event, Journal, Sink};
-use crate::node::Node;
 use crate::node::real::RealNode;
+use crate::node::{Node, scope};
 use crate::observation::{Observation, Past};
 use crate::plan::Goal;
 
@@ -74,7 +74,7 @@ pub(super) fn operate(
         return Ok(Outcome::Usage);
     }
     let journal_path = std::path::absolute(journal::path(&config.name))?;
-    let _lock = match lock::take(&config.resource) {
+    let _lock = match lock::take(&config.resource, goal) {
         Ok(lock) => lock,
         Err(failure) => {
             let outcome = match failure.kind {
@@ -91,6 +91,7 @@ pub(super) fn operate(
             return Ok(outcome);
         }
     };
+    let leaving = request.from_cluster_manager.then(|| thread::spawn(scope::leave_callers_unit));
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("a signal handler")?;
@@ -128,6 +129,11 @@ pub(super) fn operate(
         }
     };
     reporter.heading(&config, &plan);
+    if let Some(Ok(Err(cause))) = leaving.map(thread::JoinHandle::join) {
+        reporter.warn(&format!(
+            "this run stays in the unit of the cluster manager that called it, and may end with that: {cause}"
+        ));
+    }
     let ended = Executor::new(node.clone(), journal.as_mut(), reporter.clone(), interrupted)
         .run(&plan, request, &past);
     if as_json {

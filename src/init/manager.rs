@@ -9,7 +9,7 @@ use crate::config::ClusterManager;
 use crate::plan::HeartbeatStop;
 
 /// Heartbeat as a takeover takes it out of the way: its stop scripts would undo what is left on this node.
-pub(super) const HEARTBEAT: ClusterManager = ClusterManager::Heartbeat(HeartbeatStop::Kill);
+pub(super) const HEARTBEAT: ClusterManager = ClusterManager::Heartbeat(Some(HeartbeatStop::Kill));
 
 /// As the configuration writes it.
 pub(super) fn word(manager: ClusterManager) -> &'static str {
@@ -17,8 +17,9 @@ pub(super) fn word(manager: ClusterManager) -> &'static str {
         ClusterManager::None => "none",
         ClusterManager::Pacemaker => "pacemaker",
         ClusterManager::Keepalived => "keepalived",
-        ClusterManager::Heartbeat(HeartbeatStop::Kill) => "{heartbeat: kill}",
-        ClusterManager::Heartbeat(HeartbeatStop::Stop) => "{heartbeat: stop}",
+        ClusterManager::Heartbeat(None) => "{heartbeat: keep}",
+        ClusterManager::Heartbeat(Some(HeartbeatStop::Kill)) => "{heartbeat: kill}",
+        ClusterManager::Heartbeat(Some(HeartbeatStop::Stop)) => "{heartbeat: stop}",
     }
 }
 

@@ -117,7 +117,7 @@ fn decisions(text: &mut Text, draft: &Draft) {
     text.blank();
     text.comment(
         0,
-        "Who decides about failover: none, pacemaker, keepalived, {heartbeat: kill} or {heartbeat: stop}.",
+        "Who decides about failover: none, pacemaker, keepalived, {heartbeat: keep}, {heartbeat: kill} or {heartbeat: stop}.",
     );
     text.value(0, "cluster_manager", word(draft.cluster_manager.value), &draft.cluster_manager.from);
     text.blank();

@@ -175,6 +175,46 @@ pub fn promoting(entries: &[Entry], boot: &str) -> Option<OwnTakeover> {
     })
 }
 
+/// The goal of the last run of this boot, and the step that it has started and not ended, if it is not over. An undo counts as
+/// the step that it takes back.
+///
+/// Whether its process still lives is not in the journal: only its lock tells.
+pub fn under_way(entries: &[Entry], boot: &str) -> Option<(Goal, Option<String>)> {
+    let begun = entries.iter().rposition(|entry| matches!(entry.event, Event::Begin { .. }))?;
+    let Event::Begin { boot: begun_in, plan, .. } = &entries[begun].event else { return None };
+    if begun_in != boot || boot.is_empty() {
+        return None;
+    }
+    let run = entries[begun].run;
+    let mut step = None;
+    for entry in entries[begun..].iter().filter(|entry| entry.run == run) {
+        match &entry.event {
+            Event::StepStart { step: started } => step = Some(started.clone()),
+            Event::UndoStart { of, .. } => step = Some(format!("undo {of}")),
+            Event::End { .. } => return None,
+            _ => {}
+        }
+    }
+    Some((plan.goal, step))
+}
+
+/// How the last release of this boot ended, when no other run came after it: with something still held, or not known because
+/// it was killed.
+pub fn release_failed(entries: &[Entry], boot: &str) -> bool {
+    let last = entries.iter().rposition(|entry| matches!(entry.event, Event::Begin { .. }));
+    let Some(begun) = last else { return false };
+    let Event::Begin { boot: begun_in, plan, .. } = &entries[begun].event else { return false };
+    if begun_in != boot || boot.is_empty() || plan.goal != Goal::Release {
+        return false;
+    }
+    let run = entries[begun].run;
+    let end = entries[begun..].iter().filter(|entry| entry.run == run).find_map(|entry| match entry.event {
+        Event::End { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    end != Some(Outcome::Done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +357,39 @@ mod tests {
         assert!(promoting(&entries, "this boot").is_some());
         assert_eq!(promoting(&entries, "another boot"), None);
         assert_eq!(promoting(&entries, ""), None);
+    }
+
+    #[test]
+    fn the_step_under_way_is_the_last_one_begun_until_the_run_ends() {
+        let of = |events: &[Event]| {
+            let entry = |event: &Event| Entry { at: String::new(), run: 1, event: event.clone() };
+            under_way(&events.iter().map(entry).collect::<Vec<_>>(), "this boot")
+        };
+        let mut events = vec![begin(Goal::Takeover)];
+        assert_eq!(of(&events), Some((Goal::Takeover, None)));
+        events.extend([start("mount"), done("mount"), start("start-mysqld")]);
+        assert_eq!(of(&events), Some((Goal::Takeover, Some("start-mysqld".to_owned()))));
+        events.push(end(Outcome::Done));
+        assert_eq!(of(&events), None);
+        assert_eq!(under_way(&[], "this boot"), None);
+    }
+
+    #[test]
+    fn a_release_failed_unless_it_ended_well_or_something_came_after_it() {
+        let of = |events: &[Event]| {
+            let entry = |(run, event): (usize, &Event)| Entry {
+                at: String::new(),
+                run: run as u64 / 2,
+                event: event.clone(),
+            };
+            release_failed(&events.iter().enumerate().map(entry).collect::<Vec<_>>(), "this boot")
+        };
+        assert!(!of(&[]));
+        assert!(of(&[begin(Goal::Release)]), "it was killed");
+        assert!(of(&[begin(Goal::Release), end(Outcome::Stuck)]));
+        assert!(!of(&[begin(Goal::Release), end(Outcome::Done)]));
+        let after = [begin(Goal::Release), end(Outcome::Stuck), begin(Goal::Takeover), end(Outcome::Done)];
+        assert!(!of(&after));
     }
 
     #[test]

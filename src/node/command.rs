@@ -337,7 +337,7 @@ pub fn start_detached(command: &[String], options: &DetachedOptions) -> Result<D
         command: command.to_vec(),
         source: io::Error::new(error.kind(), format!("its output file {}: {error}", file.display())),
     })?;
-    let mut expression = expression(command)?
+    let mut expression = without_the_callers_environment(expression(command)?)
         .stdin_null()
         .stderr_file(output.try_clone().map_err(failed)?)
         .stdout_file(output)
@@ -356,6 +356,73 @@ pub fn start_detached(command: &[String], options: &DetachedOptions) -> Result<D
         let _ = reaper.wait();
     });
     Ok(Detached { pid, handle })
+}
+
+/// A process that outlives us if it must, and whose output is read as long as we live.
+#[derive(Debug)]
+pub struct Followed {
+    /// Its standard output.
+    pub stdout: PipeReader,
+    /// Its standard error.
+    pub stderr: PipeReader,
+    handle: Handle,
+}
+
+impl Followed {
+    /// How it ended, once it did.
+    ///
+    /// # Errors
+    /// As the kernel gives them.
+    pub fn exited(&self) -> io::Result<Option<ExitStatus>> {
+        Ok(self.handle.try_wait()?.map(|output| output.status))
+    }
+}
+
+/// Starts a process in a session of its own that survives our end, without what a cluster manager or systemd put into our
+/// environment.
+///
+/// # Errors
+/// When it could not be started.
+pub fn start_followed(command: &[String]) -> Result<Followed, CommandError> {
+    let failed = |source| CommandError::from_io(command, source);
+    let (stdout, stdout_writer) = io::pipe().map_err(failed)?;
+    let (stderr, stderr_writer) = io::pipe().map_err(failed)?;
+    let handle = start_process(
+        without_the_callers_environment(expression(command)?)
+            .stdin_null()
+            .stdout_file(stdout_writer)
+            .stderr_file(stderr_writer)
+            .dir("/")
+            .before_spawn(|c| {
+                own_session(c);
+                Ok(())
+            }),
+    )
+    .map_err(failed)?;
+    Ok(Followed { stdout, stderr, handle })
+}
+
+/// What systemd and the cluster managers tell the process that they start, and nobody that lives longer: a server that finds
+/// `NOTIFY_SOCKET` speaks to systemd in its caller's name.
+fn without_the_callers_environment(expression: Expression) -> Expression {
+    const OF_SYSTEMD: [&str; 9] = [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "LISTEN_PID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "SYSTEMD_EXEC_PID",
+    ];
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names
+        .filter(|name| {
+            OF_SYSTEMD.contains(&name.as_str())
+                || ["OCF_", "HA_", "PCMK_"].iter().any(|prefix| name.starts_with(prefix))
+        })
+        .fold(expression, |expression, name| expression.env_remove(name))
 }
 
 /// A process that is talked to over its standard input and output.

@@ -103,6 +103,26 @@ impl RealNode {
         }
     }
 
+    /// What this node holds, as cheaply as it can be had: nothing is asked of the network, and on DRBD 8.4 no process is
+    /// started. Enough for [`standing`](crate::decide::standing), and for no takeover.
+    pub fn observe_local(&self) -> Observation {
+        let config = &self.config;
+        let not_asked = || "not asked in a look at this node alone".to_owned();
+        Observation {
+            drbd: drbd::observe_state(&config.resource, &config.mount.device, DRBD_FENCE_LOOK),
+            mount: filesystem::observe(&config.mount),
+            mysqld: mysqld::observe(&config.mysqld, &config.mount),
+            vip: Vip {
+                here: address::interface_of(config.vip.address.addr()).into(),
+                answer: Fact::Unknown(not_asked()),
+            },
+            peer: Peer { addresses: Vec::new() },
+            witnesses: Vec::new(),
+            cluster_manager: Fact::Unknown(not_asked()),
+            past: self.past.clone(),
+        }
+    }
+
     /// The look at the network, with a look for a second holder of the virtual IP when it is here.
     fn look_for_other_holders(&self) -> (Vip, Peer, Vec<AddressProbe>) {
         let vip = &self.config.vip;

@@ -188,7 +188,11 @@ impl Node for SimulatedNode {
                 role: machine.role,
                 peer_role: machine.peer_role,
                 disk: machine.disk,
-                peer_disk: Disk::Unknown,
+                peer_disk: if machine.connection == Connection::Connected {
+                    other.disk
+                } else {
+                    Disk::Unknown
+                },
                 resync_percent: None,
                 io_suspended: false,
                 commands: DrbdCommands {

@@ -57,7 +57,7 @@ pub fn config() -> Config {
             read_only: false,
             kill_at_deadline: false,
         },
-        cluster_manager: ClusterManager::Heartbeat(HeartbeatStop::Kill),
+        cluster_manager: ClusterManager::Heartbeat(Some(HeartbeatStop::Kill)),
         fence: None,
         witnesses: Vec::new(),
         limits,

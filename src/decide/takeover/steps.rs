@@ -36,10 +36,13 @@ pub(super) fn plan(
         limits.wait_vip_gone,
     );
     let stop_manager = match config.cluster_manager {
-        ClusterManager::Heartbeat(how) => {
+        ClusterManager::Heartbeat(Some(how)) => {
             Some(plain(Action::StopClusterManager { how }, limits.stop_cluster_manager))
         }
-        ClusterManager::None | ClusterManager::Pacemaker | ClusterManager::Keepalived => None,
+        ClusterManager::Heartbeat(None)
+        | ClusterManager::None
+        | ClusterManager::Pacemaker
+        | ClusterManager::Keepalived => None,
     };
     let fence = config.fence.as_ref().filter(|_| !ground.yielded).map(|command| {
         let command = command.iter().map(|word| word.replace("{peer}", &config.peer.name)).collect();

@@ -23,7 +23,7 @@ const RELOAD: &str = "Heartbeat reads it at its next start or reload: systemctl 
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(2);
 const DEFAULT_DEADTIME: Duration = Duration::from_secs(30);
 
-pub(super) fn examine(survey: &Survey, config: &Config, how: HeartbeatStop) -> Vec<Finding> {
+pub(super) fn examine(survey: &Survey, config: &Config, how: Option<HeartbeatStop>) -> Vec<Finding> {
     let heartbeat = &survey.cluster_manager.heartbeat;
     let Some(ha_cf) = &heartbeat.ha_cf else {
         return vec![
@@ -333,7 +333,7 @@ fn resources(file: &HaResources, survey: &HeartbeatSurvey, config: &Config) -> F
         .advice("with Heartbeat stopped, and the same on the peer: what is started by a line that is gone is stopped by nobody")
 }
 
-fn watchdog(survey: &Survey, config: &Config, how: HeartbeatStop) -> Option<Finding> {
+fn watchdog(survey: &Survey, config: &Config, how: Option<HeartbeatStop>) -> Option<Finding> {
     let check = "ha-watchdog";
     let heartbeat = &survey.cluster_manager.heartbeat;
     let configured = heartbeat.ha_cf.as_ref().and_then(|file| file.last("watchdog"));
@@ -342,7 +342,7 @@ fn watchdog(survey: &Survey, config: &Config, how: HeartbeatStop) -> Option<Find
         (None, Some(set)) => format!("{}: watchdog {}", set.place, set.argument()),
         (None, None) => return Some(Finding::pass(check, "Heartbeat holds no watchdog")),
     };
-    if how != HeartbeatStop::Kill {
+    if how != Some(HeartbeatStop::Kill) {
         return Some(Finding::pass(check, format!("{seen}, and is stopped in order")));
     }
     let why = "a takeover refuses to kill it: the timer would reset this machine in the middle of its work";

@@ -12,7 +12,7 @@ use crate::plan::HeartbeatStop;
 
 /// Program, unit and manager.
 const KNOWN: [(&str, &str, ClusterManager); 3] = [
-    ("heartbeat", "heartbeat.service", ClusterManager::Heartbeat(HeartbeatStop::Kill)),
+    ("heartbeat", "heartbeat.service", ClusterManager::Heartbeat(Some(HeartbeatStop::Kill))),
     ("pacemakerd", "pacemaker.service", ClusterManager::Pacemaker),
     ("keepalived", "keepalived.service", ClusterManager::Keepalived),
 ];

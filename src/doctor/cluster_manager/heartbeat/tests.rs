@@ -37,7 +37,7 @@ fn survey_with(file: &str) -> Survey {
 
 fn judge(survey: &Survey, check: &str) -> Finding {
     let config = sample::config_with("cluster_manager: {heartbeat: kill}");
-    let found = examine(survey, &config, HeartbeatStop::Kill);
+    let found = examine(survey, &config, Some(HeartbeatStop::Kill));
     found.into_iter().find(|finding| finding.check == check).unwrap()
 }
 
@@ -48,7 +48,7 @@ fn of_file(old: &str, new: &str, check: &str) -> Finding {
 #[test]
 fn a_good_configuration_passes() {
     let config = sample::config_with("cluster_manager: {heartbeat: kill}");
-    let findings = examine(&survey_with(GOOD), &config, HeartbeatStop::Kill);
+    let findings = examine(&survey_with(GOOD), &config, Some(HeartbeatStop::Kill));
     assert!(
         findings.len() >= 9 && findings.iter().all(|found| found.status == Status::Pass),
         "{findings:#?}"
@@ -141,7 +141,7 @@ fn a_watchdog_forbids_the_kill_and_the_unit_must_let_a_takeover_live() {
     let found = judge(&survey, "ha-watchdog");
     assert_eq!((found.status, found.remedy.len()), (Status::Fail, 1));
     let config = sample::config_with("cluster_manager: {heartbeat: stop}");
-    let found = examine(&survey, &config, HeartbeatStop::Stop);
+    let found = examine(&survey, &config, Some(HeartbeatStop::Stop));
     assert_eq!(sample::status(&found, "ha-watchdog"), Some(Status::Pass));
     survey.cluster_manager.heartbeat.unit =
         BTreeMap::from([("Service.Type".to_owned(), "simple".to_owned())]);
