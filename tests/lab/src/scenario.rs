@@ -111,7 +111,8 @@ impl<'a> Play<'a> {
             self.planned_move("planned move there")?;
             self.planned_move("planned move back")?;
         }
-        self.power_cut().map(drop)
+        self.power_cut()?;
+        self.power_back()
     }
 
     /// Says something on the terminal and in the run's report.
@@ -271,7 +272,7 @@ impl<'a> Play<'a> {
         self.end_part(name, start, result)
     }
 
-    /// A power cut of the active node, the manager's takeover, and the return of the node. Returns the outage.
+    /// A power cut of the active node and the manager's takeover. Returns the outage.
     pub fn power_cut(&mut self) -> Result<Duration> {
         let node = self.active()?;
         let survivor = self.lab.peer(node);
@@ -289,6 +290,12 @@ impl<'a> Play<'a> {
         })();
         self.end_part("power cut", start, result)?;
         let outage = self.parts.last().and_then(|part| part.outage);
+        outage.context("the client saw no outage: was there a power cut?")
+    }
+
+    /// The return of the node that has no power.
+    pub fn power_back(&mut self) -> Result<()> {
+        let node = self.lab.nodes().into_iter().find(|node| !node.is_on()).context("both nodes are on")?;
         self.say(&format!("{} gets its power back", node.name()));
         let start = Instant::now();
         let result = (|| {
@@ -297,8 +304,7 @@ impl<'a> Play<'a> {
             self.manager.restart(node)?;
             self.settle()
         })();
-        self.end_part("return of the node", start, result)?;
-        outage.context("the client saw no outage: was there a power cut?")
+        self.end_part("return of the node", start, result)
     }
 
     /// Keeps the logs and judges the run, whose parts had this result.
