@@ -4,11 +4,12 @@ mod audit;
 pub mod cli;
 mod doctor;
 mod fence_peer;
+mod heartbeat;
 mod history;
 mod init;
 mod lock;
-#[allow(dead_code)]
 mod managed;
+pub mod ocf;
 mod operate;
 mod report;
 mod say;

@@ -14,11 +14,13 @@ pub mod option_files;
 pub mod pacemaker;
 pub mod processes;
 pub mod real;
+pub mod requirements;
 pub mod scope;
 pub mod simulated;
 pub mod survey;
 pub mod systemd;
 pub mod worker;
+mod write_check;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, history, init, managed, operate, status};
+use super::{audit, doctor, heartbeat, history, init, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -114,11 +114,28 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
+    Heartbeat(heartbeat::Arguments),
+    /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
+    #[command(hide = true, after_help = heartbeat::drbddisk::HELP)]
+    #[command(override_usage = "standin drbddisk [RESOURCE] start|stop|status")]
+    Drbddisk(heartbeat::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
     UnfencePeer,
+    /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
+    #[command(disable_help_flag = true)]
+    Ocf {
+        /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
+        #[arg(allow_hyphen_values = true)]
+        action: Option<String>,
+        /// Ignored, as the API wants it
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
     /// Print a completion script
     Completions {
         /// For which shell
@@ -147,6 +164,15 @@ struct Caller {
     /// The call comes from the cluster manager's own agent
     #[arg(long = managed::FROM_CLUSTER_MANAGER, hide = true)]
     from_cluster_manager: bool,
+    /// DRBD alone: the cluster manager's other resources do the rest
+    #[arg(long = managed::DRBD_ONLY, hide = true)]
+    drbd_only: bool,
+}
+
+impl Caller {
+    fn request(&self, request: Request) -> Request {
+        Request { from_cluster_manager: self.from_cluster_manager, drbd_only: self.drbd_only, ..request }
+    }
 }
 
 impl Overrides {
@@ -159,13 +185,16 @@ impl Overrides {
     }
 }
 
-/// Answers DRBD when the command is one of its handlers: their exit codes are DRBD's and not those of [`Outcome`], of which
-/// 3 and 4 would tell DRBD that it may go on.
-pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+/// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
+/// go on, Heartbeat's scripts follow LSB, and the resource agent follows OCF.
+pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
-    match cli.command {
+    match &cli.command {
+        Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
+        Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
+        Command::Ocf { action, .. } => Some(super::ocf::run(action.as_deref())),
         _ => None,
     }
 }
@@ -220,15 +249,14 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Takeover { overrides, wait, json, caller, .. } => {
             let wait = wait.unwrap_or(config.limits.wait_vip_gone);
-            let request =
-                Request { from_cluster_manager: caller.from_cluster_manager, ..overrides.request() };
+            let request = caller.request(overrides.request());
             operate::operate(config, Goal::Takeover, request, wait, *json)
         }
         Command::Release { plan: true, json, .. } => {
             operate::show_plan(&config, Goal::Release, Request::default(), *json)
         }
         Command::Release { json, caller, .. } => {
-            let request = Request { from_cluster_manager: caller.from_cluster_manager, ..Request::default() };
+            let request = caller.request(Request::default());
             operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
         Command::Doctor(arguments) => doctor::run(&config, arguments),
@@ -239,7 +267,10 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker
+        | Command::Heartbeat(_)
+        | Command::Drbddisk(_)
         | Command::FencePeer
+        | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }

@@ -1,9 +1,11 @@
 //! The cluster managers that the scenario is played with, a file for each.
 
 mod by_hand;
+mod heartbeat;
 mod stock_heartbeat;
 mod stock_pacemaker;
 
 pub use by_hand::ByHand;
-pub use stock_heartbeat::StockHeartbeat;
+pub use heartbeat::Heartbeat;
+pub use stock_heartbeat::{stock_heartbeat, stock_heartbeat_address_first};
 pub use stock_pacemaker::StockPacemaker;

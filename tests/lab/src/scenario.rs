@@ -93,7 +93,16 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     /// Starts the sampler, and forgets the logs of the last run. The manager is not started yet.
     pub fn begin(lab: &'a Lab, cluster: &'a Cluster<'a>, manager: &'a dyn Manager) -> Result<Self> {
-        let logs = directory_of(manager.name());
+        Self::begin_in(directory_of(manager.name()), lab, cluster, manager)
+    }
+
+    /// The same, with the logs in another directory, which is made anew.
+    pub fn begin_in(
+        logs: PathBuf,
+        lab: &'a Lab,
+        cluster: &'a Cluster<'a>,
+        manager: &'a dyn Manager,
+    ) -> Result<Self> {
         if logs.exists() {
             fs::remove_dir_all(&logs)?;
         }
@@ -133,6 +142,14 @@ impl<'a> Play<'a> {
         self.end_part("start of the manager", start, settled)
     }
 
+    /// Ends the client early, and fails when an acknowledged row is lost.
+    pub fn stop_client(&mut self) -> Result<()> {
+        let Some(client) = self.client.take() else { return Ok(()) };
+        let lost = client.stop()?.lost_rows(self.lab)?;
+        ensure!(lost.is_empty(), "{} ACKNOWLEDGED ROWS ARE LOST", lost.len());
+        Ok(())
+    }
+
     /// The sampler.
     pub fn sampler(&self) -> &Sampler {
         &self.sampler
@@ -163,6 +180,14 @@ impl<'a> Play<'a> {
             Err(error) => format!("node{node}: {error:#}"),
         };
         format!("the latest looks: {}; {}", look(1), look(2))
+    }
+
+    /// Waits until a log of the node that does not serve has a line with this text.
+    pub fn wait_for_line_on_the_standby(&self, file: &str, text: &str) -> Result<()> {
+        let standby = self.lab.peer(self.active()?);
+        wait_until(&format!("{text:?} in {file} on {}", standby.name()), PATIENCE, || {
+            Ok(standby.run(&format!("grep -q '{text}' {file}"))?.success().then_some(()))
+        })
     }
 
     /// Whether the rows have come without a break for so long, by the client's report.
