@@ -2,6 +2,10 @@
 
 mod by_hand;
 mod heartbeat;
+mod stock_heartbeat;
+mod stock_pacemaker;
 
 pub use by_hand::ByHand;
 pub use heartbeat::Heartbeat;
+pub use stock_heartbeat::{stock_heartbeat, stock_heartbeat_address_first};
+pub use stock_pacemaker::StockPacemaker;
