@@ -123,7 +123,7 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
-    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    /// Heartbeat's resource script: start is a takeover, stop a release; its exit codes are LSB's
     #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
     Heartbeat(heartbeat::Arguments),
     /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
