@@ -3,7 +3,7 @@
 mod steps;
 
 use super::evidence::{PeerStanding, peer_standing};
-use super::{Decision, Refusal, RefusalKind, Request, refuse};
+use super::{Decision, Refusal, RefusalKind, Request, asked_for, refuse};
 use crate::config::{ClusterManager, Config};
 use crate::observation::Answer;
 use crate::observation::DrbdGeneration;
@@ -15,7 +15,7 @@ use crate::plan::{Goal, Plan};
 /// Decides about a takeover. Lasting refusals come before those that waiting may cure.
 pub fn takeover(observation: &Observation, config: &Config, request: &Request) -> Decision {
     match judge(observation, config, request) {
-        Ok(plan) => Decision::Plan(plan),
+        Ok(plan) => Decision::Plan(asked_for(plan, request)),
         Err(refusal) => Decision::Refusal(refusal),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, check, doctor, history, init, keepalived, managed, operate, status};
+use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -120,11 +120,28 @@ enum Command {
     /// keepalived's notify script and the reader of its notify FIFO: takes over and releases as the virtual IP comes and goes
     #[command(after_help = keepalived::NOTES)]
     KeepalivedNotify(keepalived::Arguments),
+    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
+    Heartbeat(heartbeat::Arguments),
+    /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
+    #[command(hide = true, after_help = heartbeat::drbddisk::HELP)]
+    #[command(override_usage = "standin drbddisk [RESOURCE] start|stop|status")]
+    Drbddisk(heartbeat::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
     UnfencePeer,
+    /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
+    #[command(disable_help_flag = true)]
+    Ocf {
+        /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
+        #[arg(allow_hyphen_values = true)]
+        action: Option<String>,
+        /// Ignored, as the API wants it
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
     /// Print a completion script
     Completions {
         /// For which shell
@@ -153,6 +170,15 @@ struct Caller {
     /// The call comes from the cluster manager's own agent
     #[arg(long = managed::FROM_CLUSTER_MANAGER, hide = true)]
     from_cluster_manager: bool,
+    /// DRBD alone: the cluster manager's other resources do the rest
+    #[arg(long = managed::DRBD_ONLY, hide = true)]
+    drbd_only: bool,
+}
+
+impl Caller {
+    fn request(&self, request: Request) -> Request {
+        Request { from_cluster_manager: self.from_cluster_manager, drbd_only: self.drbd_only, ..request }
+    }
 }
 
 impl Overrides {
@@ -165,14 +191,18 @@ impl Overrides {
     }
 }
 
-/// Does what has exit codes of its own. Those of DRBD's handlers are DRBD's and not those of [`Outcome`], of which 3 and 4 would
-/// tell DRBD that it may go on; those of a check are a monitor's.
-pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+/// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
+/// go on, Heartbeat's scripts follow LSB, the resource agent follows OCF, and a
+/// check follows what monitors expect.
+pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
     match &cli.command {
+        Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
+        Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
         Command::Check(arguments) => Some(check::run(selector, arguments)),
+        Command::Ocf { action, .. } => Some(super::ocf::run(action.as_deref())),
         _ => None,
     }
 }
@@ -231,15 +261,14 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Takeover { overrides, wait, json, caller, .. } => {
             let wait = wait.unwrap_or(config.limits.wait_vip_gone);
-            let request =
-                Request { from_cluster_manager: caller.from_cluster_manager, ..overrides.request() };
+            let request = caller.request(overrides.request());
             operate::operate(config, Goal::Takeover, request, wait, *json)
         }
         Command::Release { plan: true, json, .. } => {
             operate::show_plan(&config, Goal::Release, Request::default(), *json)
         }
         Command::Release { json, caller, .. } => {
-            let request = Request { from_cluster_manager: caller.from_cluster_manager, ..Request::default() };
+            let request = caller.request(Request::default());
             operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
         Command::Doctor(arguments) => doctor::run(&config, arguments),
@@ -252,7 +281,10 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::InternalWorker
         | Command::Check(_)
         | Command::KeepalivedNotify(_)
+        | Command::Heartbeat(_)
+        | Command::Drbddisk(_)
         | Command::FencePeer
+        | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),
     }
 }

@@ -178,7 +178,10 @@ fn run_fence(words: &[String], limit: Duration) -> Result<(), String> {
 }
 
 /// Runs something in a thread that is left behind when it does not end in time.
-fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     // The receiver is gone when nobody waits any more.
     thread::Builder::new().spawn(move || drop(sender.send(work()))).ok()?;

@@ -19,6 +19,8 @@ use crate::plan::Goal;
 
 /// The hidden argument of `takeover` and `release` that says who calls.
 pub(super) const FROM_CLUSTER_MANAGER: &str = "from-cluster-manager";
+/// The hidden argument of `takeover` and `release` that leaves out everything but DRBD.
+pub(super) const DRBD_ONLY: &str = "drbd-only";
 
 /// Between two looks whether the process has ended, or the lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -100,6 +102,15 @@ impl Managed<'_> {
             return early;
         }
         self.run(&["release".to_owned()], &Time::new(limit))
+    }
+
+    /// Makes DRBD alone Primary, by the rules of a takeover, or Secondary again.
+    pub(super) fn only_drbd(&self, goal: Goal) -> Run {
+        let time = Time::new(None);
+        match self.wait_for(&time, |running| goal == Goal::Release && running.goal == Some(Goal::Takeover)) {
+            Some(early) => early,
+            None => self.run(&[goal.to_string(), format!("--{DRBD_ONLY}")], &time),
+        }
     }
 
     /// Waits for a run of another process to end, after interrupting it if it is to be.

@@ -1,7 +1,9 @@
 //! The cluster managers that the scenario is played with, a file for each.
 
 mod by_hand;
+mod heartbeat;
 mod keepalived;
 
 pub use by_hand::ByHand;
+pub use heartbeat::Heartbeat;
 pub use keepalived::Keepalived;
