@@ -25,11 +25,12 @@ impl Keepalived {
     /// Writes the sample and the drop-in on both nodes, each with its own addresses.
     pub fn configure(lab: &Lab) -> Result<()> {
         lab.on_both(|node| {
-            node.write_file("/etc/keepalived/keepalived.conf", &sample_for(node), 0o644)?;
+            node.write_file("/etc/keepalived/keepalived.conf", sample_for(node), 0o644)?;
             node.run_ok("mkdir -p /etc/systemd/system/keepalived.service.d")?;
             node.write_file("/etc/systemd/system/keepalived.service.d/standin.conf", DROP_IN, 0o644)?;
-            node.run_ok("systemctl daemon-reload").map(drop)
+            node.run_ok("systemctl daemon-reload")
         })
+        .map(drop)
     }
 }
 
