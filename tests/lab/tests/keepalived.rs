@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use standin_lab::manager::Manager;
 use standin_lab::managers::Keepalived;
 use standin_lab::sampler::Sampler;
-use standin_lab::{Cluster, ClusterOptions, Lab, LabOptions, Node, State, scenario, wait_until, with_lab};
+use standin_lab::{
+    Cluster, ClusterOptions, Lab, LabOptions, Manager, Node, State, scenario, wait_until, with_lab,
+};
 
 const SOON: Duration = Duration::from_secs(90);
 
