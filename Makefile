@@ -1,7 +1,7 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check lab bench bench-audit lab-test fuzz clean
+.PHONY: help demo test fast check deb lab bench bench-audit lab-test fuzz clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -10,6 +10,7 @@ help:
 	@echo 'make bench     a takeover against the bare commands, five rounds in the lab (root)'
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
+	@echo 'make deb       build the package: target/debian/standin_*.deb'
 	@echo 'make lab       build the images of the lab'
 
 demo: lab
@@ -26,6 +27,10 @@ fast: check
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deb:
+	$(CARGO) build --locked --release --bin standin
+	packaging/build-deb
 
 lab:
 	$(CARGO) build --locked --release --workspace --bins

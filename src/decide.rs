@@ -3,6 +3,8 @@
 mod evidence;
 mod fence_peer;
 mod health;
+mod heartbeat_status;
+mod keepalived;
 mod release;
 mod standing;
 mod takeover;
@@ -13,12 +15,14 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
-pub use health::{Health, health};
+pub use health::{Health, Now, fitness, health, serves};
+pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
+pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;
 
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
 
 /// What a person or a front-end asked for beyond "take over".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,27 @@ pub struct Request {
     pub waited_out: bool,
     /// The call comes from the cluster manager's own agent.
     pub from_cluster_manager: bool,
+    /// DRBD alone: other resources of the cluster manager do the rest.
+    #[serde(default)]
+    pub drbd_only: bool,
+}
+
+/// The part of a plan that was asked for.
+fn asked_for(mut plan: Plan, request: &Request) -> Plan {
+    if request.drbd_only {
+        plan.steps.retain(|step| {
+            matches!(
+                step.action,
+                Action::WaitVipGone { .. }
+                    | Action::FencePeer { .. }
+                    | Action::DisconnectDrbd { .. }
+                    | Action::PromoteDrbd { .. }
+                    | Action::DemoteDrbd { .. }
+                    | Action::ReconnectDrbd { .. }
+            )
+        });
+    }
+    plan
 }
 
 /// A plan or a refusal, each with its reason.
@@ -104,6 +129,8 @@ pub enum RefusalKind {
     VipAnswers,
     /// The virtual IP is on another interface of this node.
     VipMisplaced,
+    /// keepalived asked for a takeover, and the virtual IP is not here.
+    VipNotGiven,
     /// The peer is alive and Primary.
     PeerPrimary,
     /// The peer is alive but what it does can't be seen.

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     let cli = cli::Cli::parse();
-    if let Some(code) = cli::run_drbd_handler(&cli) {
+    if let Some(code) = cli::run_for_program(&cli) {
         return ExitCode::from(code);
     }
     let outcome = cli::run(&cli).unwrap_or_else(|error| {

@@ -118,6 +118,22 @@ fn credentials_that_others_can_read_are_refused() {
 }
 
 #[test]
+fn a_release_does_without_its_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = std::fs::read_to_string("docs/examples/heartbeat.yaml").unwrap();
+    let file = directory.path().join("r0.yaml");
+    let key = "mysqld:\n  credentials: /nonexistent/r0.cnf";
+    std::fs::write(&file, example.replace("mysqld:", key)).unwrap();
+    let code = |arguments: &[&str]| {
+        let mut standin = Command::new(env!("CARGO_BIN_EXE_standin"));
+        standin.arg("--config").arg(&file).args(arguments).env("STANDIN_HOST", "node1");
+        standin.output().unwrap().status.code()
+    };
+    assert_eq!(code(&["takeover", "--plan"]), Some(2));
+    assert_ne!(code(&["release", "--plan"]), Some(2));
+}
+
+#[test]
 fn something_that_is_not_a_file_is_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe.yaml");

@@ -1,7 +1,7 @@
 //! How this node gives everything up in order: the virtual IP first, DRBD last.
 
 use super::takeover::pacemaker_does_not_own_it;
-use super::{Decision, Refusal, RefusalKind, Request, refuse};
+use super::{Decision, Refusal, RefusalKind, Request, asked_for, refuse};
 use crate::config::{ClusterManager, Config};
 use crate::observation::{Connection, Drbd, Fact, Observation, Role};
 use crate::plan::{Action, Goal, Plan, Step};
@@ -9,7 +9,7 @@ use crate::plan::{Action, Goal, Plan, Step};
 /// Decides about a release. What can't be learnt does not stop it: each step looks for itself.
 pub fn release(observation: &Observation, config: &Config, request: &Request) -> Decision {
     match judge(observation, config, request) {
-        Ok(plan) => Decision::Plan(plan),
+        Ok(plan) => Decision::Plan(asked_for(plan, request)),
         Err(refusal) => Decision::Refusal(refusal),
     }
 }

@@ -65,12 +65,7 @@ enum Held {
 /// Judges what this node holds. What belongs to others (another device on the mount point, another data directory's server)
 /// is not held.
 pub fn standing(observation: &Observation, config: &Config) -> Standing {
-    let parts = [
-        (Part::Drbd, drbd(observation, config)),
-        (Part::Mount, mount(observation, config)),
-        (Part::Mysqld, mysqld(observation)),
-        (Part::Vip, vip(observation, config)),
-    ];
+    let parts = parts(observation, config);
     let holds: Vec<Part> = parts
         .iter()
         .filter(|(_, held)| matches!(held, Held::Good | Held::Bad(_)))
@@ -97,6 +92,21 @@ pub fn standing(observation: &Observation, config: &Config) -> Standing {
         })
         .collect();
     if unknown.is_empty() { Standing::Standby } else { Standing::Unknown { reason: unknown.join("; ") } }
+}
+
+/// The parts that were seen not to be held. One that could not be looked at is not among them.
+pub(super) fn missing(observation: &Observation, config: &Config) -> Vec<Part> {
+    let parts = parts(observation, config);
+    parts.iter().filter(|(_, held)| matches!(held, Held::No(_))).map(|(part, _)| *part).collect()
+}
+
+fn parts(observation: &Observation, config: &Config) -> [(Part, Held); 4] {
+    [
+        (Part::Drbd, drbd(observation, config)),
+        (Part::Mount, mount(observation, config)),
+        (Part::Mysqld, mysqld(observation)),
+        (Part::Vip, vip(observation, config)),
+    ]
 }
 
 fn drbd(observation: &Observation, config: &Config) -> Held {

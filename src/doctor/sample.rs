@@ -249,8 +249,8 @@ fn system() -> SystemSurvey {
         selinux: None,
         state_directory: directory("/var/lib/standin"),
         journal_bytes: None,
-        program: "/usr/local/sbin/standin".into(),
-        program_in_path: Some("/usr/local/sbin/standin".into()),
+        program: "/usr/sbin/standin".into(),
+        program_in_path: Some("/usr/sbin/standin".into()),
         environment: Vec::new(),
     }
 }

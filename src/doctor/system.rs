@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(status(&survey, "journal-size"), Some(Status::Warn));
         survey.system.journal_bytes = Some(1 << 10);
         assert_eq!(status(&survey, "journal-size"), Some(Status::Pass));
-        for found in [None, Some("/usr/sbin/standin".into())] {
+        for found in [None, Some("/usr/local/sbin/standin".into())] {
             survey.system.program_in_path = found;
             assert_eq!(status(&survey, "program-in-path"), Some(Status::Warn));
         }

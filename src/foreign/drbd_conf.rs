@@ -287,7 +287,7 @@ resource r0 { net { protocol C; } # {
         fencing resource-and-stonith; c-plan-ahead
             0;
     }
-    handlers { fence-peer \"/usr/local/sbin/standin fence-peer\"; }
+    handlers { fence-peer \"/usr/sbin/standin fence-peer\"; }
     net2 { shared-secret \"a b\"; allow-two-primaries; }
 }
 ";
@@ -305,7 +305,7 @@ resource r0 { net { protocol C; } # {
         let statement = disk.statement("c-plan-ahead").unwrap();
         assert_eq!((statement.line, statement.text.as_deref(), &*statement.value()), (5, None, "0"));
         let handler = resource.of_kind("handlers").next().unwrap().statement("fence-peer").unwrap();
-        assert_eq!(handler.value(), "/usr/local/sbin/standin fence-peer");
+        assert_eq!(handler.value(), "/usr/sbin/standin fence-peer");
     }
 
     #[test]

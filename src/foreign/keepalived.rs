@@ -216,7 +216,7 @@ global_defs {
     router_id node1
 }
 vrrp_script chk {
-    script "/usr/local/sbin/standin check"   # quoted
+    script "/usr/sbin/standin check"   # quoted
     interval 2
 }
 vrrp_instance db {
@@ -261,7 +261,7 @@ vrrp_instance db {
             ("notify_master".to_owned(), "/usr/local/sbin/promote now".to_owned())
         );
         assert_eq!(instance.place, Place::new("/k", 10));
-        assert_eq!(file[1].inner()[0].words, ["script", "/usr/local/sbin/standin check"]);
+        assert_eq!(file[1].inner()[0].words, ["script", "/usr/sbin/standin check"]);
     }
 
     #[test]

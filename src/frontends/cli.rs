@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, history, init, managed, operate, status};
+use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -114,6 +114,19 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
+    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
+    Heartbeat(heartbeat::Arguments),
+    /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
+    #[command(hide = true, after_help = heartbeat::drbddisk::HELP)]
+    #[command(override_usage = "standin drbddisk [RESOURCE] start|stop|status")]
+    Drbddisk(heartbeat::Arguments),
+    /// Is this node fit for its role? An exit code and one line, for keepalived, load balancers and monitoring
+    #[command(after_help = check::EXIT_CODES)]
+    Check(check::Arguments),
+    /// keepalived's notify script and the reader of its notify FIFO: takes over and releases as the virtual IP comes and goes
+    #[command(after_help = keepalived::NOTES)]
+    KeepalivedNotify(keepalived::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
@@ -157,6 +170,15 @@ struct Caller {
     /// The call comes from the cluster manager's own agent
     #[arg(long = managed::FROM_CLUSTER_MANAGER, hide = true)]
     from_cluster_manager: bool,
+    /// DRBD alone: the cluster manager's other resources do the rest
+    #[arg(long = managed::DRBD_ONLY, hide = true)]
+    drbd_only: bool,
+}
+
+impl Caller {
+    fn request(&self, request: Request) -> Request {
+        Request { from_cluster_manager: self.from_cluster_manager, drbd_only: self.drbd_only, ..request }
+    }
 }
 
 impl Overrides {
@@ -169,14 +191,17 @@ impl Overrides {
     }
 }
 
-/// Answers whoever has exit codes of their own: DRBD's handlers, since 3 and 4 of [`Outcome`] would tell DRBD that it may go
-/// on, and the resource agent.
-pub fn run_drbd_handler(cli: &Cli) -> Option<u8> {
+/// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
+/// go on, Heartbeat's scripts follow LSB, the resource agent follows OCF, and a check those of monitoring.
+pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
-    match cli.command {
+    match &cli.command {
+        Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
+        Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
-        Command::Ocf { ref action, .. } => Some(super::ocf::run(action.as_deref())),
+        Command::Ocf { action, .. } => Some(super::ocf::run(action.as_deref())),
+        Command::Check(arguments) => Some(check::run(selector, arguments)),
         _ => None,
     }
 }
@@ -204,15 +229,23 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         }
         Command::Init(arguments) => return init::run(arguments),
         Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
+        Command::KeepalivedNotify(_) => keepalived::find_the_log(),
         _ => {}
     }
-    let config = match config::load(cli.config.as_deref(), &Host::this_machine()) {
+    let host = match cli.command {
+        Command::Release { .. } => Host::this_machine().unexamined(),
+        _ => Host::this_machine(),
+    };
+    let config = match config::load(cli.config.as_deref(), &host) {
         Ok(config) => config,
         Err(errors) => {
             say_error(&errors);
             return Ok(Outcome::Usage);
         }
     };
+    if let Command::KeepalivedNotify(arguments) = &cli.command {
+        return Ok(keepalived::run(cli.config.as_deref(), config, arguments));
+    }
     with_config(&cli.command, config)
 }
 
@@ -227,15 +260,14 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         }
         Command::Takeover { overrides, wait, json, caller, .. } => {
             let wait = wait.unwrap_or(config.limits.wait_vip_gone);
-            let request =
-                Request { from_cluster_manager: caller.from_cluster_manager, ..overrides.request() };
+            let request = caller.request(overrides.request());
             operate::operate(config, Goal::Takeover, request, wait, *json)
         }
         Command::Release { plan: true, json, .. } => {
             operate::show_plan(&config, Goal::Release, Request::default(), *json)
         }
         Command::Release { json, caller, .. } => {
-            let request = Request { from_cluster_manager: caller.from_cluster_manager, ..Request::default() };
+            let request = caller.request(Request::default());
             operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
         Command::Doctor(arguments) => doctor::run(&config, arguments),
@@ -246,6 +278,10 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::Completions { .. }
         | Command::Man
         | Command::InternalWorker
+        | Command::Heartbeat(_)
+        | Command::Drbddisk(_)
+        | Command::Check(_)
+        | Command::KeepalivedNotify(_)
         | Command::FencePeer
         | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),

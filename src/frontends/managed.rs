@@ -19,6 +19,8 @@ use crate::plan::Goal;
 
 /// The hidden argument of `takeover` and `release` that says who calls.
 pub(super) const FROM_CLUSTER_MANAGER: &str = "from-cluster-manager";
+/// The hidden argument of `takeover` and `release` that leaves out everything but DRBD.
+pub(super) const DRBD_ONLY: &str = "drbd-only";
 
 /// Between two looks whether the process has ended, or the lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -100,6 +102,15 @@ impl Managed<'_> {
             return early;
         }
         self.run(&["release".to_owned()], &Time::new(limit))
+    }
+
+    /// Makes DRBD alone Primary, by the rules of a takeover, or Secondary again.
+    pub(super) fn only_drbd(&self, goal: Goal) -> Run {
+        let time = Time::new(None);
+        match self.wait_for(&time, |running| goal == Goal::Release && running.goal == Some(Goal::Takeover)) {
+            Some(early) => early,
+            None => self.run(&[goal.to_string(), format!("--{DRBD_ONLY}")], &time),
+        }
     }
 
     /// Waits for a run of another process to end, after interrupting it if it is to be.
@@ -292,5 +303,66 @@ fn outcome(code: Option<i32>) -> Outcome {
         Some(3) => Outcome::Refused,
         Some(4) => Outcome::Stuck,
         _ => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{Host, parse};
+
+    fn follow(script: &str, limit: Option<Duration>) -> Run {
+        let text = include_str!("../../docs/examples/command-line.yaml");
+        let mut config = parse(text, "orders.yaml".as_ref(), &Host::fixed("db1.example.com")).unwrap();
+        // No run of this machine's own is looked at.
+        config.resource = "no-such-resource".to_owned();
+        let managed = Managed { config: &config, selector: None };
+        let process = command::start_followed(&["sh", "-c", script].map(str::to_owned)).unwrap();
+        managed.follow(process, &Time::new(limit))
+    }
+
+    #[test]
+    fn the_first_line_of_an_error_is_the_reason_and_the_exit_code_the_outcome() {
+        let run = follow("echo waiting; echo >&2; echo refused: it answers >&2; echo more >&2; exit 3", None);
+        assert_eq!(run, Run::Ended { outcome: Outcome::Refused, reason: Some("it answers".to_owned()) });
+        for (code, outcome) in
+            [(1, Outcome::Failed), (2, Outcome::Usage), (4, Outcome::Stuck), (99, Outcome::Failed)]
+        {
+            assert_eq!(follow(&format!("exit {code}"), None), Run::Ended { outcome, reason: None });
+        }
+    }
+
+    #[test]
+    fn warnings_of_a_good_end_are_no_reason() {
+        let run = follow("echo a warning >&2", None);
+        assert_eq!(run, Run::Ended { outcome: Outcome::Done, reason: None });
+    }
+
+    #[test]
+    fn what_is_left_behind_with_the_pipes_open_is_not_waited_for() {
+        let begun = Instant::now();
+        let run = follow("sleep 20 & exit 0", None);
+        assert_eq!(run, Run::Ended { outcome: Outcome::Done, reason: None });
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_in_time_has_failed() {
+        let run = follow("sleep 20", Some(Duration::from_millis(400)));
+        assert!(
+            matches!(&run, Run::Ended { outcome: Outcome::Failed, reason: Some(reason) } if reason.contains("time limit")),
+            "{run:?}"
+        );
+    }
+
+    #[test]
+    fn the_caller_has_its_answer_before_its_time_is_over() {
+        let time = Time::new(Some(Duration::from_secs(60)));
+        let left = |end: Option<Instant>| end.unwrap().saturating_duration_since(Instant::now());
+        assert!(left(time.soft) <= Duration::from_secs(50));
+        assert!(left(time.hard) < Duration::from_secs(60) && time.hard > time.soft);
+        let none = Time::new(None);
+        assert!(!none.is_over() && !none.is_over_for_good());
     }
 }

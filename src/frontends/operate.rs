@@ -139,10 +139,12 @@ pub(super) fn operate(
     if as_json {
         say(report::as_json(&ended, begun.elapsed()));
     } else {
-        report::print_end(&config, goal, &plan, &ended, begun.elapsed());
+        report::print_end(&config, goal, request, &plan, &ended, begun.elapsed());
     }
     log::debug!("{} processes started", crate::node::command::processes_started());
-    announce_in_background(goal, &ended, &config, node.as_ref(), reporter.as_ref());
+    if !request.drbd_only {
+        announce_in_background(goal, &ended, &config, node.as_ref(), reporter.as_ref());
+    }
     Ok(ended.outcome)
 }
 

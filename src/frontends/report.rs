@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::say::{say, say_error};
 use crate::config::Config;
-use crate::decide::Refusal;
+use crate::decide::{Refusal, Request};
 use crate::execute::{Ended, Phase, Reporter};
 use crate::failure::{Failure, Outcome};
 use crate::node::{Applied, Change};
@@ -122,7 +122,14 @@ impl Reporter for TextReporter {
 }
 
 /// The last lines of a run.
-pub(super) fn print_end(config: &Config, goal: Goal, plan: &Plan, ended: &Ended, took: Duration) {
+pub(super) fn print_end(
+    config: &Config,
+    goal: Goal,
+    request: Request,
+    plan: &Plan,
+    ended: &Ended,
+    took: Duration,
+) {
     let node = &config.this_node.name;
     let seconds = took.as_secs_f64();
     if let Some((step, failure)) = &ended.failed {
@@ -130,6 +137,10 @@ pub(super) fn print_end(config: &Config, goal: Goal, plan: &Plan, ended: &Ended,
     }
     match ended.outcome {
         Outcome::Done if plan.steps.is_empty() => {}
+        Outcome::Done if request.drbd_only => {
+            let role = if goal == Goal::Takeover { "Primary" } else { "Secondary" };
+            say(format_args!("{} is {role} on {node} after {seconds:.3} s", config.resource));
+        }
         Outcome::Done if goal == Goal::Takeover => say(format_args!("{node} is active after {seconds:.3} s")),
         Outcome::Done => say(format_args!("{node} has released everything after {seconds:.3} s")),
         Outcome::Stuck => {

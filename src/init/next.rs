@@ -96,8 +96,8 @@ fn fencing(draft: &Draft, found: &Found) -> Step {
     let lines = [
         &format!("{section} {{ fencing resource-and-stonith; }}"),
         "handlers {",
-        "    fence-peer   \"/usr/local/sbin/standin fence-peer\";",
-        "    unfence-peer \"/usr/local/sbin/standin unfence-peer\";",
+        "    fence-peer   \"/usr/sbin/standin fence-peer\";",
+        "    unfence-peer \"/usr/sbin/standin unfence-peer\";",
         "}",
         &format!("then: drbdadm adjust {resource}"),
     ];

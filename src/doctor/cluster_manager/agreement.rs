@@ -2,6 +2,7 @@
 
 use super::super::survey::{ClusterManagerSurvey, Manager};
 use super::super::{Finding, edit};
+use super::heartbeat::way;
 use super::name;
 use crate::config::Config;
 use crate::foreign::keepalived::vrrp_instances;
@@ -35,6 +36,7 @@ fn agrees(managers: &[Manager], survey: &ClusterManagerSurvey, config: &Config) 
              takeover that is taken back",
         );
         let value = match other.name.as_str() {
+            "heartbeat" if way::is_managed(survey, config) => "{heartbeat: keep}",
             "heartbeat" => "{heartbeat: kill}",
             name => name,
         };
@@ -133,6 +135,12 @@ pub(super) mod tests {
         let mut survey = running("heartbeat");
         survey.not_configured = false;
         survey.configured = Some((Place::new("/c", 4), "cluster_manager: none".to_owned()));
+        let file = std::path::Path::new("/etc/ha.d/haresources");
+        survey.heartbeat.haresources =
+            Some(crate::foreign::heartbeat::haresources("node1 standin::r0\n", file));
+        let remedy = finding(&survey, "", "cluster-manager").remedy;
+        assert!(remedy[0].contains("keep"), "standin is one of its resources: {remedy:?}");
+        survey.heartbeat.haresources = None;
         let remedy = finding(&survey, "", "cluster-manager").remedy;
         let text = edit::tests::after("\n\n\ncluster_manager: none\n", &remedy[0].replace(" /c", " /file"));
         assert_eq!(text, "\n\n\ncluster_manager: {heartbeat: kill}\n");

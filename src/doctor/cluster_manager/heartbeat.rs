@@ -3,6 +3,7 @@
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+pub(super) mod way;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub(super) fn examine(survey: &Survey, config: &Config, how: Option<HeartbeatSto
     findings.push(log(ha_cf));
     findings.push(authkeys(heartbeat));
     findings.extend(heartbeat.haresources.as_ref().map(|file| resources(file, heartbeat, config)));
+    findings.extend(heartbeat.haresources.as_ref().and_then(|file| way::examine(file, survey, config, how)));
     findings.extend(watchdog(survey, config, how));
     findings.extend(unit(heartbeat));
     findings

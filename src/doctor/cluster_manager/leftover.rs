@@ -7,6 +7,7 @@ use crate::config::{ClusterManager, Config};
 use crate::foreign::heartbeat::Group;
 
 const FILE: &str = "/etc/ha.d/haresources";
+const SCRIPTS: &str = "/etc/ha.d/resource.d";
 
 /// Why Heartbeat could not start the group with our resource.
 pub(super) fn impossible(
@@ -33,10 +34,11 @@ pub(super) fn impossible(
             format!("{}: there is no /etc/ha.d/resource.d/{script} and no /etc/init.d/{script}", group.place),
             "Heartbeat has nothing to call: it does not take over",
         )
-        .advice(format!(
-            "put an executable script there, on both nodes, that turns start, stop and status into standin takeover, \
-             release and status; or take {script} out of {FILE}"
+        .remedy(format!(
+            "printf '%s\\n' '#!/bin/sh' 'exec /usr/sbin/standin heartbeat \"$@\"' > {SCRIPTS}/{script}"
         ))
+        .remedy(format!("chmod 755 {SCRIPTS}/{script}"))
+        .advice("on both nodes")
     })
 }
 
@@ -54,6 +56,7 @@ pub(super) fn forgotten(survey: &ClusterManagerSurvey, config: &Config) -> Optio
         let held = group.resources.iter().find(|held| is_rival(held, config) || is_ours(held, config))?;
         Some((group, held))
     })?;
+    let how = if is_ours(resource, config) { "keep" } else { "kill" };
     let enabled = manager.is_some_and(|manager| manager.enabled);
     let state = if enabled { "does not run and is enabled" } else { "neither runs nor is enabled" };
     Some(
@@ -67,7 +70,7 @@ pub(super) fn forgotten(survey: &ClusterManagerSurvey, config: &Config) -> Optio
         )
         .advice(format!(
             "where Heartbeat is no longer used, on both nodes: mv {FILE} {FILE}.unused ; where it is: cluster_manager: \
-             {{heartbeat: kill}} in {}",
+             {{heartbeat: {how}}} in {}",
             config.file.display()
         )),
     )

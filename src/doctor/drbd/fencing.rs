@@ -166,10 +166,7 @@ mod tests {
             survey.drbd.handlers.insert("fence-peer".to_owned(), program);
             status(&survey, "drbd-fence-handler")
         };
-        assert_eq!(
-            put("/usr/local/sbin/standin fence-peer", Some("there is no such file")),
-            Some(Status::Fail)
-        );
+        assert_eq!(put("/usr/sbin/standin fence-peer", Some("there is no such file")), Some(Status::Fail));
         assert_eq!(put("/bin/true", None), Some(Status::Warn));
         assert_eq!(put("/usr/lib/drbd/crm-fence-peer.sh", None), Some(Status::Warn), "no Pacemaker here");
         survey.drbd.handlers.clear();

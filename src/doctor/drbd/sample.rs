@@ -16,8 +16,8 @@ resource r0 {
         fencing resource-and-stonith;
     }
     handlers {
-        fence-peer \"/usr/local/sbin/standin fence-peer\";
-        unfence-peer \"/usr/local/sbin/standin unfence-peer\";
+        fence-peer \"/usr/sbin/standin fence-peer\";
+        unfence-peer \"/usr/sbin/standin unfence-peer\";
     }
     device /dev/drbd0 minor 0;
     disk /dev/ubdb;
@@ -35,8 +35,8 @@ resource r0 {
     net { protocol C; }
     disk { fencing resource-and-stonith; }
     handlers {
-        fence-peer \"/usr/local/sbin/standin fence-peer\";
-        unfence-peer \"/usr/local/sbin/standin unfence-peer\";
+        fence-peer \"/usr/sbin/standin fence-peer\";
+        unfence-peer \"/usr/sbin/standin unfence-peer\";
     }
 }
 ";
@@ -49,7 +49,7 @@ pub(in crate::doctor) fn survey() -> DrbdSurvey {
         .replace("10.77.1.0", "10.77.1.2")
         .replace("dont-care", "resource-and-stonith");
     let runnable = |command: &str| HandlerProgram { command: command.to_owned(), problem: None };
-    let handler = |name: &str| (name.to_owned(), runnable(&format!("/usr/local/sbin/standin {name}")));
+    let handler = |name: &str| (name.to_owned(), runnable(&format!("/usr/sbin/standin {name}")));
     DrbdSurvey {
         module: Fact::Known(Some("8.4.11".to_owned())),
         no_module_for: None,
@@ -68,7 +68,7 @@ pub(in crate::doctor) fn survey() -> DrbdSurvey {
         starters: vec![Starter { unit: "drbd.service".to_owned(), promotes: false }],
         has_target: true,
         device: PathBuf::from("/dev/drbd0"),
-        standin: PathBuf::from("/usr/local/sbin/standin"),
+        standin: PathBuf::from("/usr/sbin/standin"),
     }
 }
 

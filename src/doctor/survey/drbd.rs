@@ -59,7 +59,7 @@ impl Default for DrbdSurvey {
             starters: Vec::new(),
             has_target: false,
             device: PathBuf::new(),
-            standin: PathBuf::from("/usr/local/sbin/standin"),
+            standin: PathBuf::from("/usr/sbin/standin"),
         }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn why_not_runnable(program: &Path) -> Option<String> {
 
 /// The file of the running program; where packages put it when that can't be learnt.
 pub(super) fn this_program() -> PathBuf {
-    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/sbin/standin"))
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/sbin/standin"))
 }
 
 /// Where systemd looks for units, the first wins (systemd.unit(5)).

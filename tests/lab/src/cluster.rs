@@ -1,4 +1,4 @@
-//! standin on both nodes: its binary, its configuration, and its commands as an operator would type them.
+//! standin on both nodes: its configuration, and its commands as an operator would type them. Its package is in the image.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -67,12 +67,10 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Copies the binary and writes the configuration on both nodes.
+    /// Writes the configuration on both nodes.
     pub fn install(lab: &'a Lab, options: &ClusterOptions) -> Result<Self> {
-        let binary = binary("standin")?;
         let text = configuration(lab.filesystem(), options);
         lab.on_both(|node| {
-            node.copy_in(&binary, "/usr/local/sbin/standin", 0o755)?;
             node.write_file("/etc/standin/r0.yaml", &text, 0o644)?;
             options.fencing.map_or(Ok(()), |policy| configure_fencing(node, policy))
         })?;
@@ -204,8 +202,8 @@ fn configure_fencing(node: &Node, policy: &str) -> Result<()> {
     node.run_ok(&format!(
         "sed -i -e '/^ *fencing /d' -e '/^ *handlers {{/,/^ *}}/d' \
              -e 's|^    disk {{|    handlers {{\\n\
-         fence-peer \"/usr/local/sbin/standin fence-peer\";\\n\
-         unfence-peer \"/usr/local/sbin/standin unfence-peer\";\\n    }}\\n&\\n        fencing {policy};|' \
+         fence-peer \"/usr/sbin/standin fence-peer\";\\n\
+         unfence-peer \"/usr/sbin/standin unfence-peer\";\\n    }}\\n&\\n        fencing {policy};|' \
              /etc/drbd.d/r0.res && drbdadm adjust r0 && sync"
     ))
     .map(drop)

@@ -1,4 +1,5 @@
-//! What the nodes boot: built by `tests/lab/build-image`, kept under `target/lab`, never written to afterwards.
+//! What the nodes boot: built by `tests/lab/build-image`, with the package installed in it by `tests/lab/install-package`,
+//! kept under `target/lab`, never written to afterwards.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,11 +59,21 @@ pub(crate) fn directory() -> PathBuf {
     }
 }
 
-/// Makes sure that the image and the golden disks are there; at the first time that takes a minute.
+/// Makes sure that the image and the golden disks are there, with the package of the release binary as it is now
+/// installed; at the first time that takes minutes, after a change of the binary seconds.
 pub fn image() -> Result<Image> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build-image");
-    let output = Command::new(&script)
-        .arg(directory())
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lab = directory();
+    let base = path_printed_by(&here.join("build-image"), &[&lab])?;
+    let package = path_printed_by(&here.join("../../packaging/build-deb"), &[])?;
+    let directory = path_printed_by(&here.join("install-package"), &[&lab, &base, &package])?;
+    Ok(Image { directory })
+}
+
+/// Runs a script, and returns the path that is the last line of its output.
+fn path_printed_by(script: &Path, arguments: &[&Path]) -> Result<PathBuf> {
+    let output = Command::new(script)
+        .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -72,7 +83,7 @@ pub fn image() -> Result<Image> {
     }
     let printed = String::from_utf8_lossy(&output.stdout);
     let last = printed.lines().last().unwrap_or_default();
-    let directory = PathBuf::from(last);
-    ensure!(directory.is_absolute(), "{} printed {last:?} where a directory was due", script.display());
-    Ok(Image { directory })
+    let path = PathBuf::from(last);
+    ensure!(path.is_absolute(), "{} printed {last:?} where an absolute path was due", script.display());
+    Ok(path)
 }

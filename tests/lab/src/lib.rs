@@ -31,6 +31,9 @@
 //! | `cluster` | standin on both nodes, as an operator would use it |
 //! | `state` | all that a takeover or release changes on a node, as the kernel has it |
 //! | `demo` | a power cut, the takeover, the way back |
+//! | `manager`, `managers` | a cluster manager in the lab, and each of them |
+//! | `sampler` | ten times a second who is Primary and who has the virtual address, from inside and outside |
+//! | `scenario` | the parts of a cluster's life under its manager, with the logs of each run |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
 mod client;
@@ -42,11 +45,15 @@ mod disks;
 mod image;
 mod instance;
 mod lab;
+mod manager;
+pub mod managers;
 mod network;
 mod node;
 mod protocol;
 mod registry;
 mod remote;
+pub mod sampler;
+pub mod scenario;
 mod state;
 mod supervisor;
 mod wait;
@@ -56,6 +63,7 @@ pub use cluster::{Cluster, ClusterOptions, Mysqld, binary};
 pub use database::Credentials;
 pub use image::{Filesystem, Image, image};
 pub use lab::{Lab, LabOptions, with_lab};
+pub use manager::Manager;
 pub use network::{Network, VIP, VIP_PREFIX};
 pub use node::{Node, Running};
 pub use registry::{Run, find_run, runs};
