@@ -491,7 +491,10 @@ audit: {refuse_myisam_above_percent: 10}
         assert!(wrong(&[("device", "")]).contains("parameter device is missing"));
         assert!(wrong(&[("resource", "")]).starts_with("parameter resource: none is given"));
         assert!(wrong(&[("nodes", "node1=10.77.0.1 node2")]).starts_with("parameter nodes: "));
-        assert!(wrong(&[("limits", "start_mysqlt=3s")]).contains("unknown key `start_mysqlt` in parameter limits"));
+        assert!(
+            wrong(&[("limits", "start_mysqlt=3s")])
+                .contains("unknown key `start_mysqlt` in parameter limits")
+        );
         assert!(wrong(&[("read_only", "perhaps")]).starts_with("parameter read_only must be true or false"));
         assert!(wrong(&[("port", "x")]).starts_with("parameter port must be a whole number"));
         assert!(wrong(&[(CONFIG, "r0")]).contains("exclude each other"));
