@@ -1,12 +1,14 @@
 //! How people and programs call standin.
 
 mod audit;
+mod check;
 pub mod cli;
 mod doctor;
 mod fence_peer;
 mod heartbeat;
 mod history;
 mod init;
+mod keepalived;
 mod lock;
 mod managed;
 mod manual;

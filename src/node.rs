@@ -18,9 +18,12 @@ pub mod requirements;
 pub mod scope;
 pub mod simulated;
 pub mod survey;
+pub mod system_log;
 pub mod systemd;
 pub mod worker;
 mod write_check;
+
+pub use clock::booted_at;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, doctor, heartbeat, history, init, managed, manual, operate, status};
+use super::{
+    audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status,
+};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -121,13 +123,19 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
-    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    /// Heartbeat's resource script: start is a takeover, stop a release; its exit codes are LSB's
     #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
     Heartbeat(heartbeat::Arguments),
     /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
     #[command(hide = true, after_help = heartbeat::drbddisk::HELP)]
     #[command(override_usage = "standin drbddisk [RESOURCE] start|stop|status")]
     Drbddisk(heartbeat::Arguments),
+    /// Is this node fit for its role? An exit code and one line, for keepalived, load balancers and monitoring
+    #[command(after_help = check::EXIT_CODES)]
+    Check(check::Arguments),
+    /// keepalived's notify script and the reader of its notify FIFO: takes over and releases as the virtual IP comes and goes
+    #[command(after_help = keepalived::NOTES)]
+    KeepalivedNotify(keepalived::Arguments),
     /// DRBD's fence-peer handler: may this node write without its peer? Its exit codes are DRBD's
     #[command(after_help = HANDLER)]
     FencePeer,
@@ -200,7 +208,7 @@ impl Overrides {
 }
 
 /// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
-/// go on, Heartbeat's scripts follow LSB, and the resource agent follows OCF.
+/// go on, Heartbeat's scripts follow LSB, the resource agent follows OCF, and a check those of monitoring.
 pub fn run_for_program(cli: &Cli) -> Option<u8> {
     let selector = cli.config.as_deref();
     match &cli.command {
@@ -209,6 +217,7 @@ pub fn run_for_program(cli: &Cli) -> Option<u8> {
         Command::FencePeer => Some(super::fence_peer::fence(selector)),
         Command::UnfencePeer => Some(super::fence_peer::unfence(selector)),
         Command::Ocf { action, .. } => Some(super::ocf::run(action.as_deref())),
+        Command::Check(arguments) => Some(check::run(selector, arguments)),
         _ => None,
     }
 }
@@ -248,6 +257,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         }
         Command::Init(arguments) => return init::run(arguments),
         Command::Audit(arguments) => return audit::run(cli.config.as_deref(), arguments),
+        Command::KeepalivedNotify(_) => keepalived::find_the_log(),
         _ => {}
     }
     let host = match cli.command {
@@ -261,6 +271,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Usage);
         }
     };
+    if let Command::KeepalivedNotify(arguments) = &cli.command {
+        return Ok(keepalived::run(cli.config.as_deref(), config, arguments));
+    }
     with_config(&cli.command, config)
 }
 
@@ -295,6 +308,8 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         | Command::InternalWorker
         | Command::Heartbeat(_)
         | Command::Drbddisk(_)
+        | Command::Check(_)
+        | Command::KeepalivedNotify(_)
         | Command::FencePeer
         | Command::Ocf { .. }
         | Command::UnfencePeer => Ok(Outcome::Done),
