@@ -138,9 +138,10 @@ enum Command {
     #[command(after_help = HANDLER)]
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
+    #[command(after_help = manual::UNFENCE_PEER)]
     UnfencePeer,
     /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
-    #[command(disable_help_flag = true)]
+    #[command(disable_help_flag = true, after_help = manual::OCF)]
     Ocf {
         /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
         #[arg(allow_hyphen_values = true)]

@@ -10,6 +10,8 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 /// System administration.
 const SECTION: &str = "8";
+/// How help begins the section that is EXIT STATUS on a page.
+const EXIT_CODES: &str = "Exit codes";
 
 pub(super) const DOCTOR: &str = "\
 Exit codes:
@@ -24,6 +26,32 @@ Exit codes:
   1  it could not be told
   2  the command line or the configuration is wrong
   3  a takeover would refuse";
+
+pub(super) const UNFENCE_PEER: &str = "\
+For the handlers section of DRBD's configuration, which names the resource in DRBD_RESOURCE. It only notes in the journal
+that both disks are UpToDate again.
+
+Exit codes:
+  0  noted
+  1  no answer in time";
+
+pub(super) const OCF: &str = "\
+Pacemaker calls it as /usr/lib/ocf/resource.d/standin/innodb ACTION, with its parameters in OCF_RESKEY_ variables;
+meta-data tells which.
+
+Exit codes (OCF):
+  0    done, or it runs here
+  1    failed or refused; everything that was done was undone
+  2    the configuration of this node is wrong
+  3    there is no such action
+  4    not root
+  5    what it needs is not installed here
+  6    the parameters are wrong, on every node
+  7    it does not run here
+  8    it runs here, promoted
+  9    it failed while promoted
+  190  it runs here, degraded: the peer is not connected, or resyncs
+  191  it runs here, promoted and degraded";
 
 /// What a page says beyond the help of its command.
 struct Words {
@@ -98,6 +126,30 @@ const WORDS: &[Words] = &[
         see_also: &["standin-init(8)"],
     },
     Words {
+        command: Some("heartbeat"),
+        description: &[],
+        examples: &[("standin heartbeat orders status", "What Heartbeat is told of the cluster orders.")],
+        see_also: &["standin-ocf(8)", "heartbeat(8)"],
+    },
+    Words {
+        command: Some("ocf"),
+        description: &[],
+        examples: &[("standin ocf meta-data", "The parameters, as Pacemaker reads them.")],
+        see_also: &["standin-heartbeat(8)", "ocf-tester(8)", "crm(8)"],
+    },
+    Words {
+        command: Some("fence-peer"),
+        description: &[],
+        examples: &[],
+        see_also: &["standin-unfence-peer(8)", "drbd.conf(5)"],
+    },
+    Words {
+        command: Some("unfence-peer"),
+        description: &[],
+        examples: &[],
+        see_also: &["standin-fence-peer(8)", "drbd.conf(5)"],
+    },
+    Words {
         command: Some("completions"),
         description: &["The package installs those for bash, zsh and fish."],
         examples: &[],
@@ -142,7 +194,7 @@ fn documented(root: Command) -> Command {
         .subcommand_help_heading("COMMANDS");
     root.build();
     root.mut_subcommands(|command| {
-        let usage = usage(&command);
+        let usage = command.get_overridden_usage().map_or_else(|| usage(&command), ToString::to_string);
         command.override_usage(usage)
     })
 }
@@ -196,7 +248,7 @@ fn render(command: &Command, name: Option<&str>) -> io::Result<Vec<u8>> {
     }
     let mut rest = Roff::new();
     render_blocks(&mut rest, sections);
-    if name.is_some() && !help.contains("Exit codes:") {
+    if name.is_some() && !help.contains(EXIT_CODES) {
         rest.control("SH", ["EXIT STATUS"]);
         rest.text([roman("As all commands: see "), bold("standin"), roman("(8).")]);
     }
@@ -250,7 +302,7 @@ fn blocks(help: &str) -> Vec<Block> {
 fn render_blocks(roff: &mut Roff, blocks: &[Block]) {
     for block in blocks {
         match block {
-            Block::Heading(text) if text == "Exit codes" => {
+            Block::Heading(text) if text.starts_with(EXIT_CODES) => {
                 roff.control("SH", ["EXIT STATUS"]);
             }
             Block::Heading(text) => {
