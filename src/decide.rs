@@ -4,6 +4,7 @@ mod evidence;
 mod fence_peer;
 mod health;
 mod heartbeat_status;
+mod keepalived;
 mod release;
 mod standing;
 mod takeover;
@@ -14,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
-pub use health::{Health, health};
+pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
+pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;
@@ -127,6 +129,8 @@ pub enum RefusalKind {
     VipAnswers,
     /// The virtual IP is on another interface of this node.
     VipMisplaced,
+    /// keepalived asked for a takeover, and the virtual IP is not here.
+    VipNotGiven,
     /// The peer is alive and Primary.
     PeerPrimary,
     /// The peer is alive but what it does can't be seen.

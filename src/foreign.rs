@@ -11,6 +11,7 @@ pub mod keepalived;
 pub mod option_file;
 pub mod static_address;
 pub mod unit_file;
+pub mod vrrp_notification;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,15 +1,18 @@
 //! How people and programs call standin.
 
 mod audit;
+mod check;
 pub mod cli;
 mod doctor;
 mod fence_peer;
 mod heartbeat;
 mod history;
 mod init;
+mod keepalived;
 mod lock;
-#[allow(dead_code)]
 mod managed;
+mod manual;
+pub mod ocf;
 mod operate;
 mod report;
 mod say;

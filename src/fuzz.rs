@@ -9,6 +9,7 @@ use crate::config::{self, Host};
 use crate::foreign::option_file::{Files, Options, Server, Startup, Unread};
 use crate::foreign::{
     apparmor, cib, corosync, drbd_conf, fstab, heartbeat, keepalived, static_address, unit_file,
+    vrrp_notification,
 };
 use crate::journal::{self, Entry};
 use crate::node::mysqld::{error_log, parse_greeting};
@@ -18,7 +19,7 @@ use crate::node::{drbd, filesystem};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. A target returns, or it has found a mistake.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 27] = [
     ("apparmor", |bytes| {
         let text = text(bytes);
         seen(apparmor::mode_of(&text, &["mariadbd"]));
@@ -121,6 +122,9 @@ pub const TARGETS: [Target; 26] = [
             seen(unit_file::without_shell(command, |word| word.ends_with('d')));
         }
         seen(unit_file::settings(text.split('\0')));
+    }),
+    ("vrrp_notification", |bytes| {
+        text(bytes).lines().for_each(|line| seen(vrrp_notification::state_in_line(line)));
     }),
 ];
 

@@ -5,6 +5,7 @@
 //! survives that, and after a loss of the machine DRBD's own state starts afresh too.
 
 mod history;
+mod recent;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
+pub use recent::{fence_answer_since, in_vain};
 
 use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};
@@ -203,6 +205,10 @@ pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    entries(file)
+}
+
+fn entries(file: File) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for line in BufReader::new(file).split(b'\n') {
         if let Ok(entry) = serde_json::from_slice(&line?) {
@@ -210,6 +216,21 @@ pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
         }
     }
     Ok(entries)
+}
+
+/// Reads the entries in the last `bytes` of the file, whose first line may be cut off.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_tail(path: &Path, bytes: u64) -> io::Result<Vec<Entry>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    entries(file)
 }
 
 /// The kernel's identifier of this boot.

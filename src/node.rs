@@ -14,11 +14,16 @@ pub mod option_files;
 pub mod pacemaker;
 pub mod processes;
 pub mod real;
+pub mod requirements;
 pub mod scope;
 pub mod simulated;
 pub mod survey;
+pub mod system_log;
 pub mod systemd;
 pub mod worker;
+mod write_check;
+
+pub use clock::booted_at;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FenceAnswer;
 use super::standing::{Standing, standing};
+use super::takeover::refusal_of_this_node;
 use crate::config::Config;
-use crate::observation::{Connection, Disk, Drbd, Fact, Observation, Replication};
+use crate::observation::{Connection, Disk, Drbd, Fact, Mount, Mysqld, MysqldAnswer, Observation, Role};
+use crate::plan::Goal;
 
 /// Whether a node is fit for its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,26 @@ pub enum Health {
     Bad(String),
 }
 
+impl Health {
+    /// The sentence.
+    pub fn sentence(&self) -> &str {
+        match self {
+            Health::Good(text) | Health::Degraded(text) | Health::Bad(text) => text,
+        }
+    }
+}
+
+/// What is going on beside what can be looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The takeover or release that runs.
+    pub running: Option<Goal>,
+    /// What DRBD's handler answered last, when it did since the node booted.
+    pub fence_answer: Option<FenceAnswer>,
+    /// Why the latest takeover did not make this node active, when that was a short while ago.
+    pub in_vain: Option<String>,
+}
+
 /// Judges a look at this node alone: the network is not asked, so that a standby whose peer serves counts as fit.
 pub fn health(observation: &Observation, config: &Config) -> Health {
     let name = &config.this_node.name;
@@ -26,9 +49,15 @@ pub fn health(observation: &Observation, config: &Config) -> Health {
             None => Health::Good(format!("{name} is active")),
             Some(lack) => Health::Degraded(format!("{name} is active, but {lack}")),
         },
-        (Standing::Standby, Fact::Known(drbd)) => match unfit(drbd, config) {
-            None => Health::Good(format!("{name} is standby and could take over")),
-            Some(cause) => Health::Bad(format!("{name} could not take over: {cause}")),
+        (Standing::Standby, Fact::Known(drbd)) => match refusal_of_this_node(observation, config) {
+            Some(refusal) => Health::Bad(format!("{name} could not take over: {}", refusal.reason)),
+            None if drbd.connection == Connection::Connected => {
+                Health::Good(format!("{name} is standby and could take over"))
+            }
+            None => Health::Degraded(format!(
+                "{name} is standby and could take over, but DRBD is not connected to the peer ({:?})",
+                drbd.connection
+            )),
         },
         (Standing::Active | Standing::Standby, Fact::Unknown(cause)) => {
             Health::Bad(format!("the state of DRBD resource {} is not known: {cause}", config.resource))
@@ -38,6 +67,54 @@ pub fn health(observation: &Observation, config: &Config) -> Health {
         }
         (Standing::Unknown { reason }, _) => Health::Bad(format!("what {name} holds is not known: {reason}")),
     }
+}
+
+/// The same for who acts on it at once, as keepalived does: what passes by itself is no reason to give the role away.
+pub fn fitness(observation: &Observation, config: &Config, now: &Now) -> Health {
+    let name = &config.this_node.name;
+    if let Some(goal) = now.running {
+        return Health::Good(format!("a {goal} runs on {name}"));
+    }
+    let health = health(observation, config);
+    match (health, &now.in_vain) {
+        (Health::Bad(_), _) if waits_for_the_handler(observation, now) => Health::Degraded(format!(
+            "{name} is active, but its I/O is held back while DRBD's handler finds out what became of the peer"
+        )),
+        (Health::Good(_) | Health::Degraded(_), Some(why))
+            if standing(observation, config) == Standing::Standby =>
+        {
+            Health::Bad(format!("{name} has just tried to take over in vain: {why}"))
+        }
+        (health, _) => health,
+    }
+}
+
+/// Whether this node serves: the question of a load balancer.
+pub fn serves(observation: &Observation, config: &Config) -> Health {
+    match standing(observation, config) {
+        Standing::Active => health(observation, config),
+        Standing::Standby => Health::Bad(format!("{} is standby", config.this_node.name)),
+        Standing::Partial { reason, .. } | Standing::Unknown { reason } => {
+            Health::Bad(format!("{} does not serve: {reason}", config.this_node.name))
+        }
+    }
+}
+
+/// Everything but DRBD's I/O is in order, and the handler has not forbidden that for good.
+fn waits_for_the_handler(observation: &Observation, now: &Now) -> bool {
+    let suspended =
+        |drbd: &Drbd| drbd.role == Role::Primary && drbd.io_suspended && drbd.peer_role != Role::Primary;
+    let mounted = |mount: &Mount| {
+        mount.at_directory.as_ref().is_some_and(|mounted| mounted.is_our_device && !mounted.read_only)
+    };
+    let answers = |mysqld: &Mysqld| {
+        !mysqld.processes.is_empty() && matches!(mysqld.answer, MysqldAnswer::Ready | MysqldAnswer::Busy)
+    };
+    observation.drbd.known().is_some_and(suspended)
+        && observation.mount.known().is_some_and(mounted)
+        && observation.mysqld.known().is_some_and(answers)
+        && matches!(observation.vip.here, Fact::Known(Some(_)))
+        && now.fence_answer.is_none_or(FenceAnswer::lets_write)
 }
 
 /// What an active node lacks of a second copy of its data.
@@ -53,24 +130,4 @@ fn lacks_redundancy(drbd: &Drbd) -> Option<String> {
         return Some(format!("the peer's disk is {:?}{percent}", drbd.peer_disk));
     }
     None
-}
-
-/// Why a takeover would be refused whatever the peer does.
-fn unfit(drbd: &Drbd, config: &Config) -> Option<String> {
-    let resource = &config.resource;
-    if drbd.connection == Connection::Unconfigured {
-        return Some(format!("DRBD resource {resource} is down"));
-    }
-    if drbd.connection == Connection::StandAlone {
-        return Some(format!("DRBD resource {resource} is StandAlone"));
-    }
-    if drbd.replication == Replication::SyncTarget {
-        let percent = drbd.resync_percent.map(|percent| format!(", {percent} % done")).unwrap_or_default();
-        return Some(format!("a resync from the peer runs{percent}"));
-    }
-    match drbd.disk {
-        Disk::UpToDate => None,
-        Disk::Consistent if config.fence.is_some() => None,
-        disk => Some(format!("the local disk of {resource} is {disk:?}")),
-    }
 }

@@ -44,8 +44,22 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
     }
     disk_is_current(drbd, config, request)?;
     stand_alone_is_ours(observation, drbd, config)?;
+    keepalived_gave_the_vip(observation, config, request)?;
     let ground = ground(observation, drbd, config, request)?;
     Ok(steps::plan(observation, drbd, config, request, &ground))
+}
+
+/// Why a takeover would be refused whatever the peer does.
+pub(super) fn refusal_of_this_node(observation: &Observation, config: &Config) -> Option<Refusal> {
+    let judge = || {
+        let request = Request::default();
+        let drbd = settled_drbd(observation, config)?;
+        mount_is_free_or_ours(observation, config)?;
+        no_other_mysqld(observation, config)?;
+        disk_is_current(drbd, config, &request)?;
+        stand_alone_is_ours(observation, drbd, config)
+    };
+    judge().err()
 }
 
 /// On which ground the takeover stands.
@@ -75,6 +89,25 @@ pub(super) fn pacemaker_does_not_own_it(
             "move the resource with Pacemaker (crm resource move, pcs resource move), or stop Pacemaker first",
         )),
     }
+}
+
+/// keepalived may have given the address away again since it asked for the takeover.
+fn keepalived_gave_the_vip(
+    observation: &Observation,
+    config: &Config,
+    request: &Request,
+) -> Result<(), Refusal> {
+    let keepalived_asks =
+        config.cluster_manager == ClusterManager::Keepalived && request.from_cluster_manager;
+    if !keepalived_asks || observation.vip.here != Fact::Known(None) {
+        return Ok(());
+    }
+    Err(refuse(
+        RefusalKind::VipNotGiven,
+        format!("the virtual IP {} is not here any more", config.vip.address.addr()),
+        "keepalived has given it away since it asked for the takeover: the peer may be taking over",
+        "see where it is: ip -br address (on both nodes); journalctl -u keepalived",
+    ))
 }
 
 fn settled_drbd<'a>(observation: &'a Observation, config: &Config) -> Result<&'a Drbd, Refusal> {

@@ -22,7 +22,7 @@ pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     match config.cluster_manager {
         ClusterManager::None => {}
         ClusterManager::Heartbeat(how) => findings.extend(heartbeat::examine(survey, config, how)),
-        ClusterManager::Pacemaker => findings.extend(others::pacemaker(&survey.cluster_manager, config)),
+        ClusterManager::Pacemaker => findings.extend(others::pacemaker(survey, config)),
         ClusterManager::Keepalived => findings.extend(others::keepalived(&survey.cluster_manager, config)),
     }
     findings

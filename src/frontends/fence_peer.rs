@@ -178,7 +178,6 @@ fn run_fence(words: &[String], limit: Duration) -> Result<(), String> {
 }
 
 /// Runs something in a thread that is left behind when it does not end in time.
-/// What the work returned, unless it took longer: then it is left behind.
 pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

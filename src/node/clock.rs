@@ -1,6 +1,8 @@
 //! The kernel's clock discipline: adjtimex(2), read only.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::doctor::survey::Clock;
 
@@ -26,8 +28,20 @@ pub(super) fn look() -> Result<Clock, String> {
     Ok(Clock { synchronised: !unsynchronised, maximum_error: Duration::from_micros(microseconds) })
 }
 
+/// When this kernel started; times asleep count.
+pub fn booted_at(now: SystemTime) -> SystemTime {
+    let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    now.checked_sub(up).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_kernel_started_in_the_past() {
+        let now = std::time::SystemTime::now();
+        assert!(super::booted_at(now) < now);
+    }
+
     #[test]
     fn the_kernel_answers() {
         assert!(super::look().is_ok());

@@ -5,6 +5,7 @@
 //! peer. Only connecting again goes through `drbdadm`, because it needs the configured network options.
 
 mod apply;
+mod configure;
 mod proc_file;
 mod refusal;
 mod show;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use apply::{apply_connect, apply_demote, apply_disconnect, apply_promote};
+pub use configure::{bring_down, bring_up};
 pub use proc_file::{ProcDrbd, parse_proc_drbd};
 pub use show::{Show84, parse_show_84};
 pub use status::{Status9, parse_status_json};

@@ -9,7 +9,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::command::{self, Piped, poll_timeout};
 use super::survey::paths::{self, Question};
+use super::write_check;
 use crate::audit::offline::{self, Settings};
 use crate::failure::Failure;
 
@@ -59,6 +60,11 @@ pub enum Request {
         #[serde(flatten)]
         settings: Settings,
     },
+    /// A write through a mount and back. The answer is null, or a warning.
+    WriteThrough {
+        /// The mounted directory.
+        directory: PathBuf,
+    },
     /// A look at paths. The answer is what was seen.
     Look {
         /// What to look at.
@@ -84,6 +90,7 @@ impl Request {
             Request::Mount { .. } => "mount",
             Request::Unmount { .. } => "unmount",
             Request::Audit { .. } => "audit",
+            Request::WriteThrough { .. } => "write and read back",
             Request::Look { .. } => "look",
             Request::Announce { .. } => "announce",
         }
@@ -337,6 +344,7 @@ fn handle(request: Request) -> Answer {
             Ok(error_number(nix::mount::umount2(&directory, MntFlags::UMOUNT_NOFOLLOW)))
         }
         Request::Audit { settings } => audit(&settings),
+        Request::WriteThrough { directory } => write_through(&directory),
         Request::Look { question } => {
             serde_json::to_value(paths::look(&question)).map_err(|error| broken(&error.to_string()))
         }
@@ -346,6 +354,17 @@ fn handle(request: Request) -> Answer {
 
 fn error_number(called: nix::Result<()>) -> Value {
     called.err().map_or(Value::Null, |errno| Value::from(errno as i32))
+}
+
+fn write_through(directory: &Path) -> Answer {
+    match write_check::write_through(directory) {
+        Ok(warning) => Ok(warning.map_or(Value::Null, Value::from)),
+        Err(seen) => Err(Failure::failed(
+            seen,
+            "the database can't write either",
+            "see the kernel log for the disk and for DRBD: dmesg | tail",
+        )),
+    }
 }
 
 fn audit(settings: &Settings) -> Answer {

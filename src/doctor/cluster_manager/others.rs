@@ -1,6 +1,9 @@
 //! Pacemaker's and keepalived's settings, as far as it is certain what they must be.
 
-use super::super::survey::{ClusterManagerSurvey, PacemakerSurvey};
+use std::time::Duration;
+
+use super::super::mysqld::recovery::{REPLAY_RATE, redo_bytes};
+use super::super::survey::{ClusterManagerSurvey, MysqldSurvey, PacemakerSurvey, Survey};
 use super::super::{Finding, edit};
 use crate::config::Config;
 use crate::foreign::cib::{Cib, Primitive};
@@ -9,8 +12,10 @@ use crate::foreign::heartbeat::time;
 use crate::foreign::keepalived::{Statement, vrrp_instances};
 use crate::observation::Fact;
 
-pub(super) fn pacemaker(survey: &ClusterManagerSurvey, config: &Config) -> Vec<Finding> {
-    let Some(PacemakerSurvey { cib, corosync }) = &survey.pacemaker else { return Vec::new() };
+pub(super) fn pacemaker(survey: &Survey, config: &Config) -> Vec<Finding> {
+    let Some(PacemakerSurvey { cib, corosync }) = &survey.cluster_manager.pacemaker else {
+        return Vec::new();
+    };
     let cib = match cib {
         Fact::Known(cib) => cib,
         Fact::Unknown(cause) => return vec![Finding::unknown("pacemaker-configuration", cause)],
@@ -20,9 +25,9 @@ pub(super) fn pacemaker(survey: &ClusterManagerSurvey, config: &Config) -> Vec<F
         Fact::Known(corosync) => quorum(cib, corosync),
         Fact::Unknown(cause) => Finding::unknown("pacemaker-quorum", cause),
     });
-    let ours = cib.primitives.iter().find(|primitive| primitive.agent == "standin");
+    let ours = cib.primitives.iter().find(|primitive| primitive.is_ours());
     if let Some(ours) = ours {
-        findings.push(time_limits(ours, config));
+        findings.push(time_limits(ours, &survey.mysqld, config));
         findings.push(rivals(cib, config));
     }
     findings
@@ -79,10 +84,13 @@ fn quorum(cib: &Cib, corosync: &Section) -> Finding {
     }
 }
 
-/// A takeover's own limits, which crash recovery extends: Pacemaker's must not be shorter.
-fn time_limits(ours: &Primitive, config: &Config) -> Finding {
+/// A takeover's own limits, of which the last starts again whenever crash recovery moves: Pacemaker's must hold them, and the
+/// longest recovery that the redo log allows.
+fn time_limits(ours: &Primitive, mysqld: &MysqldSurvey, config: &Config) -> Finding {
     let check = "pacemaker-timeouts";
     let limits = &config.limits;
+    let redo = redo_bytes(mysqld).map_or(0, |(_, each, files)| each.saturating_mul(files));
+    let recovery = Duration::from_secs(redo / REPLAY_RATE);
     let needed = [
         (
             "start",
@@ -90,7 +98,7 @@ fn time_limits(ours: &Primitive, config: &Config) -> Finding {
                 + limits.drbd * 2
                 + limits.mount
                 + limits.audit_engines
-                + limits.start_mysqld,
+                + limits.start_mysqld.max(recovery),
         ),
         ("stop", limits.vip + limits.stop_mysqld + limits.unmount + limits.drbd),
     ];
@@ -109,10 +117,16 @@ fn time_limits(ours: &Primitive, config: &Config) -> Finding {
     if short.is_empty() {
         return Finding::pass(check, format!("those of {} are long enough", ours.id));
     }
+    let mut seen = short.join("; ");
+    if recovery > limits.start_mysqld {
+        seen +=
+            &format!(" (crash recovery of {} MiB of redo log may take {} s)", redo >> 20, recovery.as_secs());
+    }
     Finding::warn(
         check,
-        short.join("; "),
-        "Pacemaker calls the operation failed while the takeover goes on, and fences or stops what is about to serve",
+        seen,
+        "crash recovery that is not over when the timeout is near goes on while Pacemaker takes the start for done; any other \
+         step is broken off and undone; a stop that is not over in time counts as failed, and the node is fenced",
     )
     .advice(format!("raise the timeouts of {}'s operations", ours.id))
 }
@@ -129,7 +143,7 @@ fn rivals(cib: &Cib, config: &Config) -> Finding {
     let found: Vec<&str> = cib
         .primitives
         .iter()
-        .filter(|primitive| primitive.agent != "standin")
+        .filter(|primitive| !primitive.is_ours())
         .filter(|p| {
             has(p, "ip", &vip)
                 || has(p, "device", &device)
@@ -239,9 +253,15 @@ mod tests {
         let text = format!(
             "<cib><configuration><crm_config>{properties}</crm_config><resources>{resources}</resources></configuration></cib>"
         );
-        let mut survey = running("pacemaker");
-        survey.pacemaker = Some(PacemakerSurvey {
-            cib: Fact::Known(cib::parse(&text).unwrap()),
+        judged_with_redo(&text, corosync, "100M")
+    }
+
+    fn judged_with_redo(cib: &str, corosync: &str, redo: &str) -> Vec<Finding> {
+        let mut survey = sample::survey();
+        sample::set(&mut survey.mysqld, "innodb_log_file_size", redo);
+        survey.cluster_manager = running("pacemaker");
+        survey.cluster_manager.pacemaker = Some(PacemakerSurvey {
+            cib: Fact::Known(cib::parse(cib).unwrap()),
             corosync: Fact::Known(corosync::parse(corosync, Path::new("/file")).unwrap()),
         });
         pacemaker(&survey, &sample::config_with("cluster_manager: pacemaker"))
@@ -279,7 +299,7 @@ mod tests {
     fn standins_operations_are_long_enough_and_alone() {
         let ours = |start: &str, stop: &str| {
             format!(
-                r#"<primitive id="db" class="ocf" type="standin"><operations><op name="start" timeout="{start}"/>
+                r#"<primitive id="db" class="ocf" provider="standin" type="innodb"><operations><op name="start" timeout="{start}"/>
                 <op name="stop" timeout="{stop}"/></operations></primitive>"#
             )
         };
@@ -294,6 +314,25 @@ mod tests {
             Some(Status::Fail)
         );
         assert_eq!(status(&judged("", vip, TWO), "pacemaker-resources"), None, "a classic stack");
+    }
+
+    #[test]
+    fn the_longest_crash_recovery_fits_into_the_start() {
+        let cib = r#"<cib><primitive id="db" class="ocf" provider="standin" type="innodb"><operations>
+            <op name="start" timeout="300s"/><op name="stop" timeout="360s"/></operations></primitive></cib>"#;
+        // 120 s of limits.start_mysqld are 1200 MiB at 10 MiB/s.
+        for (redo, wanted) in [("1200M", Status::Pass), ("1300M", Status::Warn), ("8G", Status::Warn)] {
+            let findings = judged_with_redo(cib, TWO, redo);
+            assert_eq!(status(&findings, "pacemaker-timeouts"), Some(wanted), "{redo}");
+        }
+        let findings = judged_with_redo(cib, TWO, "8G");
+        let found = findings.iter().find(|finding| finding.check == "pacemaker-timeouts").unwrap();
+        assert!(found.seen.contains("start 300 s, needs 999 s"), "{found:?}");
+        let promotable = cib.replace("\"start\"", "\"promote\"");
+        assert_eq!(
+            status(&judged_with_redo(&promotable, TWO, "8G"), "pacemaker-timeouts"),
+            Some(Status::Warn)
+        );
     }
 
     const KEEPALIVED: &str = "\
