@@ -2,6 +2,8 @@
 
 mod by_hand;
 mod heartbeat;
+mod pacemaker;
 
 pub use by_hand::ByHand;
 pub use heartbeat::Heartbeat;
+pub use pacemaker::Pacemaker;
