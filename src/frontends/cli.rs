@@ -7,9 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{
-    audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status,
-};
+use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
