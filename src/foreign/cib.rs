@@ -36,6 +36,9 @@ pub struct Primitive {
     pub id: String,
     /// `ocf`, `systemd`, `stonith`, …
     pub class: String,
+    /// `heartbeat`, `standin`, …; empty where the class has no providers.
+    #[serde(default)]
+    pub provider: String,
     /// The agent.
     pub agent: String,
     /// The parameters that name an address, a device, a directory or a configuration; no others, they may be passwords.
@@ -65,6 +68,7 @@ pub fn parse(text: &str) -> Result<Cib, String> {
     let primitives = named("primitive").map(|primitive| Primitive {
         id: text_of(primitive, "id"),
         class: text_of(primitive, "class"),
+        provider: text_of(primitive, "provider"),
         agent: text_of(primitive, "type"),
         parameters: primitive
             .children()
@@ -85,6 +89,13 @@ fn text_of(node: Node<'_, '_>, attribute: &str) -> String {
     node.attribute(attribute).unwrap_or_default().to_owned()
 }
 
+impl Primitive {
+    /// Whether it is standin's own.
+    pub fn is_ours(&self) -> bool {
+        self.provider == "standin" && self.agent == "innodb"
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -97,7 +108,7 @@ mod tests {
 <resources><group id="g">
 <primitive id="vip" class="ocf" provider="heartbeat" type="IPaddr2"><instance_attributes id="i">
 <nvpair id="b" name="ip" value="10.77.0.100"/><nvpair id="c" name="passwd" value="secret"/></instance_attributes></primitive>
-<primitive id="db" class="ocf" provider="standin" type="standin"><operations><op id="s" name="start" timeout="300s" interval="0"/></operations></primitive>
+<primitive id="db" class="ocf" provider="standin" type="innodb"><operations><op id="s" name="start" timeout="300s" interval="0"/></operations></primitive>
 </group></resources></configuration></cib>"#;
 
     #[test]
@@ -108,6 +119,7 @@ mod tests {
         assert_eq!(vip.parameters.get("ip").map(String::as_str), Some("10.77.0.100"));
         assert_eq!(db.timeouts.get("start").map(String::as_str), Some("300s"));
         assert!(!format!("{cib:?}").contains("secret"));
+        assert!(db.is_ours() && !vip.is_ours());
     }
 
     #[test]

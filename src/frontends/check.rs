@@ -31,7 +31,7 @@ Exit codes:
   1  not fit (with --active: it does not serve), or the look did not end in time
   2  the command line or the configuration is wrong
 
-Exit codes with --nagios:
+With --nagios they are:
   0  OK        fit
   1  WARNING   fit, but a second copy of the data is missing or behind
   2  CRITICAL  not fit

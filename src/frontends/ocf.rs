@@ -3,7 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `call` | the action and its environment |
-//! | `parameters` | parameters → configuration |
+//! | `table`, `parameters` | the parameters, and the configuration that they make |
 //! | `answer` | pure: what was seen → exit code and reason |
 //! | `act` | looks, acts, looks again |
 //! | `score` | the promotion score |
@@ -15,6 +15,7 @@ mod call;
 mod metadata;
 mod parameters;
 mod score;
+mod table;
 
 use std::path::Path;
 use std::time::Duration;

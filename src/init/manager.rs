@@ -44,7 +44,7 @@ pub(super) fn choose(
     let of_keepalived =
         of_keepalived.map(|instance| Chosen::new(ClusterManager::Keepalived, instance.place.to_string()));
     let of_pacemaker =
-        managers.primitives(&["IPaddr2", "IPaddr", "Filesystem", "mysql", "mariadb", "standin"]);
+        managers.primitives(&["IPaddr2", "IPaddr", "Filesystem", "mysql", "mariadb", "innodb"]);
     let of_pacemaker =
         of_pacemaker.map(|primitive| Chosen::new(ClusterManager::Pacemaker, from_pacemaker(primitive)));
     match only(active.chain(of_heartbeat).chain(of_pacemaker).chain(of_keepalived).collect()) {

@@ -1,7 +1,11 @@
 //! Pacemaker's and keepalived's settings, as far as it is certain what they must be.
 
-use super::super::survey::{ClusterManagerSurvey, PacemakerSurvey};
+use std::time::Duration;
+
+use super::super::mysqld::recovery::{REPLAY_RATE, redo_bytes};
+use super::super::survey::{ClusterManagerSurvey, MysqldSurvey, PacemakerSurvey, Survey};
 use super::super::{Finding, edit};
+use super::keepalived_hooks;
 use crate::config::Config;
 use crate::foreign::cib::{Cib, Primitive};
 use crate::foreign::corosync::Section;
@@ -9,8 +13,10 @@ use crate::foreign::heartbeat::time;
 use crate::foreign::keepalived::{Statement, vrrp_instances};
 use crate::observation::Fact;
 
-pub(super) fn pacemaker(survey: &ClusterManagerSurvey, config: &Config) -> Vec<Finding> {
-    let Some(PacemakerSurvey { cib, corosync }) = &survey.pacemaker else { return Vec::new() };
+pub(super) fn pacemaker(survey: &Survey, config: &Config) -> Vec<Finding> {
+    let Some(PacemakerSurvey { cib, corosync }) = &survey.cluster_manager.pacemaker else {
+        return Vec::new();
+    };
     let cib = match cib {
         Fact::Known(cib) => cib,
         Fact::Unknown(cause) => return vec![Finding::unknown("pacemaker-configuration", cause)],
@@ -20,9 +26,9 @@ pub(super) fn pacemaker(survey: &ClusterManagerSurvey, config: &Config) -> Vec<F
         Fact::Known(corosync) => quorum(cib, corosync),
         Fact::Unknown(cause) => Finding::unknown("pacemaker-quorum", cause),
     });
-    let ours = cib.primitives.iter().find(|primitive| primitive.agent == "standin");
+    let ours = cib.primitives.iter().find(|primitive| primitive.is_ours());
     if let Some(ours) = ours {
-        findings.push(time_limits(ours, config));
+        findings.push(time_limits(ours, &survey.mysqld, config));
         findings.push(rivals(cib, config));
     }
     findings
@@ -79,10 +85,13 @@ fn quorum(cib: &Cib, corosync: &Section) -> Finding {
     }
 }
 
-/// A takeover's own limits, which crash recovery extends: Pacemaker's must not be shorter.
-fn time_limits(ours: &Primitive, config: &Config) -> Finding {
+/// A takeover's own limits, of which the last starts again whenever crash recovery moves: Pacemaker's must hold them, and the
+/// longest recovery that the redo log allows.
+fn time_limits(ours: &Primitive, mysqld: &MysqldSurvey, config: &Config) -> Finding {
     let check = "pacemaker-timeouts";
     let limits = &config.limits;
+    let redo = redo_bytes(mysqld).map_or(0, |(_, each, files)| each.saturating_mul(files));
+    let recovery = Duration::from_secs(redo / REPLAY_RATE);
     let needed = [
         (
             "start",
@@ -90,7 +99,7 @@ fn time_limits(ours: &Primitive, config: &Config) -> Finding {
                 + limits.drbd * 2
                 + limits.mount
                 + limits.audit_engines
-                + limits.start_mysqld,
+                + limits.start_mysqld.max(recovery),
         ),
         ("stop", limits.vip + limits.stop_mysqld + limits.unmount + limits.drbd),
     ];
@@ -109,10 +118,16 @@ fn time_limits(ours: &Primitive, config: &Config) -> Finding {
     if short.is_empty() {
         return Finding::pass(check, format!("those of {} are long enough", ours.id));
     }
+    let mut seen = short.join("; ");
+    if recovery > limits.start_mysqld {
+        seen +=
+            &format!(" (crash recovery of {} MiB of redo log may take {} s)", redo >> 20, recovery.as_secs());
+    }
     Finding::warn(
         check,
-        short.join("; "),
-        "Pacemaker calls the operation failed while the takeover goes on, and fences or stops what is about to serve",
+        seen,
+        "crash recovery that is not over when the timeout is near goes on while Pacemaker takes the start for done; any other \
+         step is broken off and undone; a stop that is not over in time counts as failed, and the node is fenced",
     )
     .advice(format!("raise the timeouts of {}'s operations", ours.id))
 }
@@ -129,7 +144,7 @@ fn rivals(cib: &Cib, config: &Config) -> Finding {
     let found: Vec<&str> = cib
         .primitives
         .iter()
-        .filter(|primitive| primitive.agent != "standin")
+        .filter(|primitive| !primitive.is_ours())
         .filter(|p| {
             has(p, "ip", &vip)
                 || has(p, "device", &device)
@@ -156,10 +171,9 @@ pub(super) fn keepalived(survey: &ClusterManagerSurvey, config: &Config) -> Vec<
         Some(Fact::Unknown(cause)) => return vec![Finding::unknown(check, cause)],
         None => {
             let why = "keepalived is configured to carry the virtual IP, and has no configuration here";
-            return vec![
-                Finding::fail(check, "there is no /etc/keepalived/keepalived.conf", why)
-                    .advice("see docs/examples/keepalived.yaml"),
-            ];
+            return vec![Finding::fail(check, "there is no /etc/keepalived/keepalived.conf", why).advice(
+                "begin with the sample: /usr/share/doc/standin/examples/keepalived/keepalived.conf",
+            )];
         }
     };
     let vip = config.vip.address.addr();
@@ -176,11 +190,14 @@ pub(super) fn keepalived(survey: &ClusterManagerSurvey, config: &Config) -> Vec<
     let block = file
         .iter()
         .find(|statement| statement.word(0) == "vrrp_instance" && statement.place == instance.place);
-    vec![
+    let mut findings = vec![
         Finding::pass(check, format!("vrrp_instance {} has it", instance.name)),
         preemption(block, instance.state.as_deref(), instance.nopreempt),
-        tracked(&instance.track_scripts),
-    ]
+        keepalived_hooks::tracked(file, instance),
+        keepalived_hooks::notified(file, instance),
+    ];
+    findings.extend(keepalived_hooks::unit(&survey.keepalived_unit));
+    findings
 }
 
 /// `nopreempt` needs the state BACKUP on both nodes (keepalived.conf(5)).
@@ -212,19 +229,6 @@ fn preemption(block: Option<&Statement>, state: Option<&str>, nopreempt: bool) -
     finding
 }
 
-fn tracked(scripts: &[String]) -> Finding {
-    let check = "keepalived-script";
-    if scripts.is_empty() {
-        return Finding::warn(
-            check,
-            "the instance tracks no script",
-            "a node whose database does not answer keeps the virtual IP",
-        )
-        .advice("track a vrrp_script that runs `standin check`");
-    }
-    Finding::pass(check, scripts.join(", "))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -239,9 +243,15 @@ mod tests {
         let text = format!(
             "<cib><configuration><crm_config>{properties}</crm_config><resources>{resources}</resources></configuration></cib>"
         );
-        let mut survey = running("pacemaker");
-        survey.pacemaker = Some(PacemakerSurvey {
-            cib: Fact::Known(cib::parse(&text).unwrap()),
+        judged_with_redo(&text, corosync, "100M")
+    }
+
+    fn judged_with_redo(cib: &str, corosync: &str, redo: &str) -> Vec<Finding> {
+        let mut survey = sample::survey();
+        sample::set(&mut survey.mysqld, "innodb_log_file_size", redo);
+        survey.cluster_manager = running("pacemaker");
+        survey.cluster_manager.pacemaker = Some(PacemakerSurvey {
+            cib: Fact::Known(cib::parse(cib).unwrap()),
             corosync: Fact::Known(corosync::parse(corosync, Path::new("/file")).unwrap()),
         });
         pacemaker(&survey, &sample::config_with("cluster_manager: pacemaker"))
@@ -279,7 +289,7 @@ mod tests {
     fn standins_operations_are_long_enough_and_alone() {
         let ours = |start: &str, stop: &str| {
             format!(
-                r#"<primitive id="db" class="ocf" type="standin"><operations><op name="start" timeout="{start}"/>
+                r#"<primitive id="db" class="ocf" provider="standin" type="innodb"><operations><op name="start" timeout="{start}"/>
                 <op name="stop" timeout="{stop}"/></operations></primitive>"#
             )
         };
@@ -296,7 +306,33 @@ mod tests {
         assert_eq!(status(&judged("", vip, TWO), "pacemaker-resources"), None, "a classic stack");
     }
 
+    #[test]
+    fn the_longest_crash_recovery_fits_into_the_start() {
+        let cib = r#"<cib><primitive id="db" class="ocf" provider="standin" type="innodb"><operations>
+            <op name="start" timeout="300s"/><op name="stop" timeout="360s"/></operations></primitive></cib>"#;
+        // 120 s of limits.start_mysqld are 1200 MiB at 10 MiB/s.
+        for (redo, wanted) in [("1200M", Status::Pass), ("1300M", Status::Warn), ("8G", Status::Warn)] {
+            let findings = judged_with_redo(cib, TWO, redo);
+            assert_eq!(status(&findings, "pacemaker-timeouts"), Some(wanted), "{redo}");
+        }
+        let findings = judged_with_redo(cib, TWO, "8G");
+        let found = findings.iter().find(|finding| finding.check == "pacemaker-timeouts").unwrap();
+        assert!(found.seen.contains("start 300 s, needs 999 s"), "{found:?}");
+        let promotable = cib.replace("\"start\"", "\"promote\"");
+        assert_eq!(
+            status(&judged_with_redo(&promotable, TWO, "8G"), "pacemaker-timeouts"),
+            Some(Status::Warn)
+        );
+    }
+
     const KEEPALIVED: &str = "\
+global_defs {
+    notify_fifo /run/k
+    notify_fifo_script \"/usr/sbin/standin keepalived-notify --fifo\"
+}
+vrrp_script chk {
+    script \"/usr/sbin/standin check\"
+}
 vrrp_instance db {
     state BACKUP
     nopreempt
@@ -318,7 +354,7 @@ vrrp_instance db {
     #[test]
     fn keepalived_carries_the_virtual_ip_and_leaves_it_where_it_is() {
         let good = of_keepalived(KEEPALIVED);
-        assert!(good.len() == 3 && good.iter().all(|finding| finding.status == Status::Pass), "{good:#?}");
+        assert!(good.len() == 4 && good.iter().all(|finding| finding.status == Status::Pass), "{good:#?}");
         assert_eq!(
             status(&of_keepalived(&KEEPALIVED.replace(".100/", ".101/")), "keepalived-vip"),
             Some(Status::Fail)

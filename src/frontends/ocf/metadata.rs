@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::parameters::{CONFIG, Kind, PARAMETERS, Parameter};
+use super::table::{CONFIG, Kind, PARAMETERS, Parameter};
 
 const HEAD: &str = r#"<?xml version="1.0"?>
 <!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd">

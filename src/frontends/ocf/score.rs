@@ -14,8 +14,10 @@ const CONNECTED: i32 = 1000;
 const ALONE: i32 = 900;
 /// A disk that may be current: a takeover wants the peer fenced first.
 const PERHAPS: i32 = 50;
+/// More for the active node, so that nothing moves because the other one is as good.
+const SERVES: i32 = 100;
 /// An active node on a disk that is not current: it serves over the network, and is not demoted for want of a score.
-const SERVES: i32 = 10;
+const SERVES_REMOTELY: i32 = 10;
 
 /// The score of a disk; none forbids the promotion. `fence`: a fence command is configured.
 pub(super) fn score(drbd: &Drbd, serves: bool, fence: bool) -> Option<i32> {
@@ -27,7 +29,11 @@ pub(super) fn score(drbd: &Drbd, serves: bool, fence: bool) -> Option<i32> {
         (_, Disk::Consistent) if fence => Some(PERHAPS),
         _ => None,
     };
-    by_disk.or(serves.then_some(SERVES))
+    match by_disk {
+        Some(score) if serves => Some(score + SERVES),
+        None if serves => Some(SERVES_REMOTELY),
+        score => score,
+    }
 }
 
 /// Sets it when it is not what was set last. `always`: whatever was set last.
@@ -89,10 +95,10 @@ mod tests {
         use Connection::{Broken, Connected, Connecting, StandAlone};
         use Disk::{Changing, Consistent, Diskless, Inconsistent, Outdated, UpToDate};
         for (connection, disk, standby, fencing, serving) in [
-            (Connected, UpToDate, Some(1000), Some(1000), Some(1000)),
-            (Connecting, UpToDate, Some(900), Some(900), Some(900)),
-            (Broken, UpToDate, Some(900), Some(900), Some(900)),
-            (StandAlone, UpToDate, None, None, Some(900)),
+            (Connected, UpToDate, Some(1000), Some(1000), Some(1100)),
+            (Connecting, UpToDate, Some(900), Some(900), Some(1000)),
+            (Broken, UpToDate, Some(900), Some(900), Some(1000)),
+            (StandAlone, UpToDate, None, None, Some(1000)),
             (Connecting, Consistent, None, Some(50), Some(10)),
             (Connecting, Outdated, None, None, Some(10)),
             (Connected, Inconsistent, None, None, Some(10)),

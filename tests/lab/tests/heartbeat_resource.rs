@@ -160,22 +160,22 @@ fn crash_recovery(lab: &Lab, cluster: &Cluster<'_>) -> Result<()> {
     let client = Client::start(lab)?;
     client.wait_for_rows(100)?;
     one.power_cut()?;
-    let in_recovery = || -> Result<_> {
+    let stopped_at = |text: &str| -> Result<_> {
         // Stopped in the middle of it for as long as the test looks.
         let take = two.spawn(&format!(
-            "{ENVIRONMENT}; exec chrt --fifo --reset-on-fork 50 kill-at --file {ERROR_LOG} --text 'Starting crash recovery' \
+            "{ENVIRONMENT}; exec chrt --fifo --reset-on-fork 50 kill-at --file {ERROR_LOG} --text '{text}' \
              --signal SIGSTOP --victim mariadbd -- {MANAGER} takegroup standin::r0"
         ))?;
-        wait_until("crash recovery", PATIENCE, || {
+        wait_until(text, PATIENCE, || {
             Ok(two
                 .run("grep -q '^State:.*T (stopped)' /proc/$(pidof mariadbd)/status")?
                 .success()
                 .then_some(()))
         })?;
-        expect_told(two, "crash recovery", "stopped")?;
+        expect_told(two, &format!("mysqld is at {text:?}"), "stopped")?;
         Ok(take)
     };
-    let take = in_recovery()?;
+    let take = stopped_at("Starting crash recovery")?;
     let begun = std::time::Instant::now();
     assert_eq!(two.run_with_deadline("standin heartbeat r0 stop", PATIENCE)?.code, 0);
     println!("stopped in crash recovery after {:.1} s", begun.elapsed().as_secs_f64());
@@ -185,7 +185,8 @@ fn crash_recovery(lab: &Lab, cluster: &Cluster<'_>) -> Result<()> {
     holds_nothing(cluster, two)?;
     expect_told(two, "taken back in crash recovery", "stopped")?;
 
-    let take = in_recovery()?;
+    // What was taken back was shut down in order, so that there is nothing to recover any more.
+    let take = stopped_at("Completed initialization of buffer pool")?;
     let second = two.spawn(&format!("{ENVIRONMENT}; {MANAGER} takegroup standin::r0"))?;
     wait_until("the second start to wait", SOON, || {
         Ok(two.run("grep -q 'waits for the takeover that runs' /var/log/ha-log")?.success().then_some(()))
