@@ -1,7 +1,7 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check deb lab bench bench-audit lab-test fuzz clean
+.PHONY: help demo test fast check deb rpm lab bench bench-audit lab-test fuzz clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make deb       build the package: target/debian/standin_*.deb'
+	@echo 'make rpm       the same for RPM: target/generate-rpm/standin-*.rpm'
 	@echo 'make lab       build the images of the lab'
 
 demo: lab
@@ -18,6 +19,7 @@ demo: lab
 
 test: check lab
 	tests/setup
+	tests/package
 	$(CARGO) test --locked --package standin --no-fail-fast -- --include-ignored
 	tests/lab/run-tests
 
@@ -31,6 +33,10 @@ check:
 deb:
 	$(CARGO) build --locked --release --bin standin
 	packaging/build-deb
+
+rpm:
+	$(CARGO) build --locked --release --bin standin
+	packaging/build-rpm
 
 lab:
 	$(CARGO) build --locked --release --workspace --bins

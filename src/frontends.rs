@@ -11,6 +11,7 @@ mod init;
 mod keepalived;
 mod lock;
 mod managed;
+mod manual;
 pub mod ocf;
 mod operate;
 mod report;

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `agreement` | that the configuration names the one that runs |
 //! | `heartbeat` | Heartbeat's times, links, resources, keys, unit |
+//! | `keepalived_hooks` | that keepalived calls standin, and what its unit does when it dies |
 //! | `leftover` | haresources that can't work, or of a Heartbeat that is not used |
 //! | `others` | Pacemaker's and keepalived's settings, as far as they are certain |
 
 mod agreement;
 mod heartbeat;
+mod keepalived_hooks;
 mod leftover;
 mod others;
 

@@ -31,7 +31,7 @@ Exit codes:
   1  not fit (with --active: it does not serve), or the look did not end in time
   2  the command line or the configuration is wrong
 
-Exit codes with --nagios:
+With --nagios they are:
   0  OK        fit
   1  WARNING   fit, but a second copy of the data is missing or behind
   2  CRITICAL  not fit
@@ -118,7 +118,7 @@ fn is_puzzling(observation: &Observation) -> bool {
 }
 
 /// What the journal says of the last minutes. One that can't be read takes no part.
-fn now(config: &Config) -> Now {
+pub(super) fn now(config: &Config) -> Now {
     let entries = journal::read_tail(&journal::path(&config.name), JOURNAL_TAIL).unwrap_or_default();
     let clock = SystemTime::now();
     let in_vain = (config.cluster_manager == ClusterManager::Keepalived)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, operate, status};
+use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -22,11 +22,16 @@ Exit codes:
   4  stuck: an undo or a release failed, and a person is needed; the commands to type are printed
 
 Files:
-  /etc/standin/NAME.yaml         the configuration of cluster NAME (directory: STANDIN_CONFIG_DIR)
-  /var/lib/standin/NAME.journal  what was done and when, as JSON lines (directory: STANDIN_STATE_DIR)
-  /run/standin/RESOURCE.lock     held while a takeover or release runs (directory: STANDIN_RUN_DIR)
+  /etc/standin/NAME.yaml         the configuration of cluster NAME
+  /var/lib/standin/NAME.journal  what was done and when, as JSON lines
+  /run/standin/RESOURCE.lock     held while a takeover or release runs
 
-RUST_LOG sets the detail of the log on standard error (error, warn, info, debug).";
+Environment:
+  STANDIN_CONFIG_DIR  a directory in place of /etc/standin
+  STANDIN_STATE_DIR   a directory in place of /var/lib/standin
+  STANDIN_RUN_DIR     a directory in place of /run/standin
+  RUST_LOG            detail of the log on standard error: error, warn (the default), info, debug
+  NO_COLOR            when it is set, nothing is coloured";
 
 const HANDLER: &str = "\
 For the handlers section of DRBD's configuration, which names the resource in DRBD_RESOURCE.
@@ -93,8 +98,10 @@ enum Command {
     /// Look at this machine and write a commented configuration; asks for what it can't learn
     Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
+    #[command(after_help = manual::DOCTOR)]
     Doctor(doctor::Arguments),
     /// Show which storage engines hold the data, and whether a takeover would be refused for it
+    #[command(after_help = manual::AUDIT)]
     Audit(audit::Arguments),
     /// Show both nodes at a glance, as this node sees them
     Status {
@@ -114,7 +121,7 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 10)]
         last: usize,
     },
-    /// Heartbeat's resource script: start is a takeover, stop is a release; its exit codes are LSB's
+    /// Heartbeat's resource script: start is a takeover, stop a release; its exit codes are LSB's
     #[command(after_help = heartbeat::HELP, override_usage = "standin heartbeat [NAME] start|stop|status")]
     Heartbeat(heartbeat::Arguments),
     /// Heartbeat's drbddisk: DRBD alone, for groups that keep the other scripts
@@ -131,9 +138,10 @@ enum Command {
     #[command(after_help = HANDLER)]
     FencePeer,
     /// DRBD's unfence-peer handler: notes that both disks are UpToDate again
+    #[command(after_help = manual::UNFENCE_PEER)]
     UnfencePeer,
     /// Pacemaker's resource agent ocf:standin:innodb: what it is asked is in the environment, its exit codes are OCF's
-    #[command(disable_help_flag = true)]
+    #[command(disable_help_flag = true, after_help = manual::OCF)]
     Ocf {
         /// start, stop, monitor, promote, demote, notify, validate-all, meta-data
         #[arg(allow_hyphen_values = true)]
@@ -147,8 +155,14 @@ enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff)
-    Man,
+    /// Print a manual page (roff)
+    Man {
+        /// The page of this command instead of that of standin itself
+        command: Option<String>,
+        /// Write all pages to this directory
+        #[arg(long, hide = true, conflicts_with = "command")]
+        directory: Option<PathBuf>,
+    },
     /// Works for a parent standin process; not for people
     #[command(hide = true)]
     InternalWorker,
@@ -219,9 +233,21 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
             io::stdout().write_all(&script)?;
             return Ok(Outcome::Done);
         }
-        Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+        Command::Man { directory: Some(directory), .. } => {
+            manual::write_all(Cli::command(), directory)?;
             return Ok(Outcome::Done);
+        }
+        Command::Man { command, .. } => {
+            return Ok(match manual::page(Cli::command(), command.as_deref()) {
+                Ok(page) => {
+                    io::stdout().write_all(&page)?;
+                    Outcome::Done
+                }
+                Err(error) => {
+                    say_error(&error);
+                    Outcome::Usage
+                }
+            });
         }
         Command::InternalWorker => {
             crate::node::worker::serve()?;
@@ -276,7 +302,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Audit(_)
         | Command::Init(_)
         | Command::Completions { .. }
-        | Command::Man
+        | Command::Man { .. }
         | Command::InternalWorker
         | Command::Heartbeat(_)
         | Command::Drbddisk(_)

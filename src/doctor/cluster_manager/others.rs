@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::mysqld::recovery::{REPLAY_RATE, redo_bytes};
 use super::super::survey::{ClusterManagerSurvey, MysqldSurvey, PacemakerSurvey, Survey};
 use super::super::{Finding, edit};
+use super::keepalived_hooks;
 use crate::config::Config;
 use crate::foreign::cib::{Cib, Primitive};
 use crate::foreign::corosync::Section;
@@ -170,10 +171,9 @@ pub(super) fn keepalived(survey: &ClusterManagerSurvey, config: &Config) -> Vec<
         Some(Fact::Unknown(cause)) => return vec![Finding::unknown(check, cause)],
         None => {
             let why = "keepalived is configured to carry the virtual IP, and has no configuration here";
-            return vec![
-                Finding::fail(check, "there is no /etc/keepalived/keepalived.conf", why)
-                    .advice("see docs/examples/keepalived.yaml"),
-            ];
+            return vec![Finding::fail(check, "there is no /etc/keepalived/keepalived.conf", why).advice(
+                "begin with the sample: /usr/share/doc/standin/examples/keepalived/keepalived.conf",
+            )];
         }
     };
     let vip = config.vip.address.addr();
@@ -190,11 +190,14 @@ pub(super) fn keepalived(survey: &ClusterManagerSurvey, config: &Config) -> Vec<
     let block = file
         .iter()
         .find(|statement| statement.word(0) == "vrrp_instance" && statement.place == instance.place);
-    vec![
+    let mut findings = vec![
         Finding::pass(check, format!("vrrp_instance {} has it", instance.name)),
         preemption(block, instance.state.as_deref(), instance.nopreempt),
-        tracked(&instance.track_scripts),
-    ]
+        keepalived_hooks::tracked(file, instance),
+        keepalived_hooks::notified(file, instance),
+    ];
+    findings.extend(keepalived_hooks::unit(&survey.keepalived_unit));
+    findings
 }
 
 /// `nopreempt` needs the state BACKUP on both nodes (keepalived.conf(5)).
@@ -224,19 +227,6 @@ fn preemption(block: Option<&Statement>, state: Option<&str>, nopreempt: bool) -
         finding = finding.remedy(edit::line_after(first, "    nopreempt"));
     }
     finding
-}
-
-fn tracked(scripts: &[String]) -> Finding {
-    let check = "keepalived-script";
-    if scripts.is_empty() {
-        return Finding::warn(
-            check,
-            "the instance tracks no script",
-            "a node whose database does not answer keeps the virtual IP",
-        )
-        .advice("track a vrrp_script that runs `standin check`");
-    }
-    Finding::pass(check, scripts.join(", "))
 }
 
 #[cfg(test)]
@@ -336,6 +326,13 @@ mod tests {
     }
 
     const KEEPALIVED: &str = "\
+global_defs {
+    notify_fifo /run/k
+    notify_fifo_script \"/usr/sbin/standin keepalived-notify --fifo\"
+}
+vrrp_script chk {
+    script \"/usr/sbin/standin check\"
+}
 vrrp_instance db {
     state BACKUP
     nopreempt
@@ -357,7 +354,7 @@ vrrp_instance db {
     #[test]
     fn keepalived_carries_the_virtual_ip_and_leaves_it_where_it_is() {
         let good = of_keepalived(KEEPALIVED);
-        assert!(good.len() == 3 && good.iter().all(|finding| finding.status == Status::Pass), "{good:#?}");
+        assert!(good.len() == 4 && good.iter().all(|finding| finding.status == Status::Pass), "{good:#?}");
         assert_eq!(
             status(&of_keepalived(&KEEPALIVED.replace(".100/", ".101/")), "keepalived-vip"),
             Some(Status::Fail)

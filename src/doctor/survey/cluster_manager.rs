@@ -26,6 +26,9 @@ pub struct ClusterManagerSurvey {
     pub pacemaker: Option<PacemakerSurvey>,
     /// keepalived's configuration; `None` when it has none here.
     pub keepalived: Option<Fact<Vec<Statement>>>,
+    /// The settings of keepalived's systemd unit; nothing when there is none.
+    #[serde(default)]
+    pub keepalived_unit: BTreeMap<String, String>,
 }
 
 impl Default for ClusterManagerSurvey {
@@ -37,6 +40,7 @@ impl Default for ClusterManagerSurvey {
             heartbeat: HeartbeatSurvey::default(),
             pacemaker: None,
             keepalived: None,
+            keepalived_unit: BTreeMap::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::check;
 use super::super::cli::directory;
 use super::super::managed::{Managed, Run, running};
 use super::super::say::say_error;
@@ -14,7 +15,7 @@ use super::parameters::{self, Described, Wrong};
 use super::score;
 use super::table::CONFIG;
 use crate::config::{ClusterManager, Config, Host};
-use crate::decide::{Health, Standing, health, standing};
+use crate::decide::{Health, Standing, fitness, health, standing};
 use crate::node::real::RealNode;
 use crate::node::worker::{self, Request};
 use crate::node::{Attempt, Node, Progress, drbd, requirements};
@@ -40,7 +41,12 @@ pub(super) fn act(action: Action, call: &Call) -> Answer {
     let file = directory("STANDIN_RUN_DIR", "/run/standin")
         .join("pacemaker")
         .join(format!("{}.yaml", if call.instance.is_empty() { "standin" } else { &call.instance }));
-    let described = match parameters::configuration(&call.parameters, &file, &Host::this_machine()) {
+    // What gives up or only looks must not fail for want of credentials.
+    let host = match action {
+        Action::Monitor | Action::Stop | Action::Demote => Host::this_machine().unexamined(),
+        _ => Host::this_machine(),
+    };
+    let described = match parameters::configuration(&call.parameters, &file, &host) {
         Ok(described) => described,
         Err(wrong) => return answer::misconfigured(action, call.probe, &wrong),
     };
@@ -114,6 +120,13 @@ impl Agent<'_> {
             lacks,
             missing: if holds_nothing { requirements::missing(config) } else { None },
             went_on: self.mark().exists(),
+            held_back: match &standing {
+                Standing::Partial { .. } => match fitness(&observation, config, &check::now(config)) {
+                    Health::Degraded(sentence) => Some(sentence),
+                    Health::Good(_) | Health::Bad(_) => None,
+                },
+                _ => None,
+            },
             check_failed: None,
             standing,
         };

@@ -108,6 +108,8 @@ pub(super) struct Seen {
     pub(super) missing: Option<String>,
     /// An earlier start or promote was answered while its takeover went on.
     pub(super) went_on: bool,
+    /// DRBD holds back the I/O of an active node until its handler knows what became of the peer.
+    pub(super) held_back: Option<String>,
     /// Why the deeper check of `OCF_CHECK_LEVEL` failed.
     pub(super) check_failed: Option<String>,
 }
@@ -142,7 +144,11 @@ pub(super) fn monitor(asked: Asked, seen: &Seen) -> Answer {
             (None, Some(lack)) => degraded(asked, lack),
             (None, None) => Answer::plain(running(form)),
         },
-        Standing::Partial { reason, .. } => failed(form, &seen.standing, reason),
+        // A stop could not unmount it, and the I/O goes on as soon as the peer is known to be dead.
+        Standing::Partial { reason, .. } => match &seen.held_back {
+            Some(held_back) => degraded(asked, held_back),
+            None => failed(form, &seen.standing, reason),
+        },
         Standing::Unknown { reason } => match &seen.missing {
             Some(missing) if probe => Answer::new(Code::NotInstalled, missing),
             _ => Answer::new(Code::Generic, reason),

@@ -37,6 +37,9 @@ pub(super) fn look(config: &Config) -> ClusterManagerSurvey {
         keepalived: parsed("/etc/keepalived/keepalived.conf", |text, file| {
             keepalived::parse(text, file).map_err(|error| error.to_string())
         }),
+        keepalived_unit: unit_file::settings(
+            files::unit_texts("keepalived.service").iter().map(String::as_str),
+        ),
     }
 }
 

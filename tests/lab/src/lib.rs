@@ -34,11 +34,14 @@
 //! | `manager`, `managers` | a cluster manager in the lab, and each of them |
 //! | `sampler` | ten times a second who is Primary and who has the virtual address, from inside and outside |
 //! | `scenario` | the parts of a cluster's life under its manager, with the logs of each run |
+//! | `compare`, `compare_managers`, `compare_monitors` | how long it takes and what it costs, against what was there before |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
 mod client;
 mod cluster;
 pub mod compare;
+pub mod compare_managers;
+pub mod compare_monitors;
 mod database;
 pub mod demo;
 mod disks;

@@ -44,6 +44,21 @@ enum Verb {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
     },
+    /// Compare the outage after a power cut: the stock stacks, and standin in their place, in rounds
+    CompareManagers {
+        /// How many rounds
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// Only the contenders with this in their names
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Compare the cost of a monitor action: standin's against those of the four stock agents
+    CompareMonitors {
+        /// How many calls of each stock agent
+        #[arg(long, default_value_t = 10)]
+        calls: u32,
+    },
     /// List the labs that are up
     List,
     /// Log in to a node of a lab, or run a command there
@@ -97,6 +112,10 @@ fn main() -> Result<()> {
         Verb::Up { filesystem, serve } => up(filesystem.into(), serve),
         Verb::Demo { filesystem } => standin_lab::demo::demo(filesystem.into()),
         Verb::Compare { rounds } => standin_lab::compare::compare(rounds),
+        Verb::CompareManagers { rounds, only } => {
+            standin_lab::compare_managers::compare(rounds, only.as_deref())
+        }
+        Verb::CompareMonitors { calls } => standin_lab::compare_monitors::compare(calls),
         Verb::List => {
             for run in runs()? {
                 println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());

@@ -2,8 +2,14 @@
 
 mod by_hand;
 mod heartbeat;
+mod keepalived;
 mod pacemaker;
+mod stock_heartbeat;
+mod stock_pacemaker;
 
 pub use by_hand::ByHand;
 pub use heartbeat::Heartbeat;
+pub use keepalived::Keepalived;
 pub use pacemaker::Pacemaker;
+pub use stock_heartbeat::{stock_heartbeat, stock_heartbeat_address_first};
+pub use stock_pacemaker::StockPacemaker;

@@ -93,7 +93,16 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     /// Starts the sampler, and forgets the logs of the last run. The manager is not started yet.
     pub fn begin(lab: &'a Lab, cluster: &'a Cluster<'a>, manager: &'a dyn Manager) -> Result<Self> {
-        let logs = directory_of(manager.name());
+        Self::begin_in(directory_of(manager.name()), lab, cluster, manager)
+    }
+
+    /// The same, with the logs in another directory, which is made anew.
+    pub fn begin_in(
+        logs: PathBuf,
+        lab: &'a Lab,
+        cluster: &'a Cluster<'a>,
+        manager: &'a dyn Manager,
+    ) -> Result<Self> {
         if logs.exists() {
             fs::remove_dir_all(&logs)?;
         }
@@ -111,7 +120,8 @@ impl<'a> Play<'a> {
             self.planned_move("planned move there")?;
             self.planned_move("planned move back")?;
         }
-        self.power_cut().map(drop)
+        self.power_cut()?;
+        self.power_back()
     }
 
     /// Says something on the terminal and in the run's report.
@@ -130,6 +140,14 @@ impl<'a> Play<'a> {
         self.client = Some(Client::start_paced(self.lab, PAUSE)?);
         let settled = self.settle();
         self.end_part("start of the manager", start, settled)
+    }
+
+    /// Ends the client early, and fails when an acknowledged row is lost.
+    pub fn stop_client(&mut self) -> Result<()> {
+        let Some(client) = self.client.take() else { return Ok(()) };
+        let lost = client.stop()?.lost_rows(self.lab)?;
+        ensure!(lost.is_empty(), "{} ACKNOWLEDGED ROWS ARE LOST", lost.len());
+        Ok(())
     }
 
     /// The sampler.
@@ -162,6 +180,14 @@ impl<'a> Play<'a> {
             Err(error) => format!("node{node}: {error:#}"),
         };
         format!("the latest looks: {}; {}", look(1), look(2))
+    }
+
+    /// Waits until a log of the node that does not serve has a line with this text.
+    pub fn wait_for_line_on_the_standby(&self, file: &str, text: &str) -> Result<()> {
+        let standby = self.lab.peer(self.active()?);
+        wait_until(&format!("{text:?} in {file} on {}", standby.name()), PATIENCE, || {
+            Ok(standby.run(&format!("grep -q '{text}' {file}"))?.success().then_some(()))
+        })
     }
 
     /// Whether the rows have come without a break for so long, by the client's report.
@@ -271,7 +297,7 @@ impl<'a> Play<'a> {
         self.end_part(name, start, result)
     }
 
-    /// A power cut of the active node, the manager's takeover, and the return of the node. Returns the outage.
+    /// A power cut of the active node and the manager's takeover. Returns the outage.
     pub fn power_cut(&mut self) -> Result<Duration> {
         let node = self.active()?;
         let survivor = self.lab.peer(node);
@@ -289,6 +315,12 @@ impl<'a> Play<'a> {
         })();
         self.end_part("power cut", start, result)?;
         let outage = self.parts.last().and_then(|part| part.outage);
+        outage.context("the client saw no outage: was there a power cut?")
+    }
+
+    /// The return of the node that has no power.
+    pub fn power_back(&mut self) -> Result<()> {
+        let node = self.lab.nodes().into_iter().find(|node| !node.is_on()).context("both nodes are on")?;
         self.say(&format!("{} gets its power back", node.name()));
         let start = Instant::now();
         let result = (|| {
@@ -297,8 +329,7 @@ impl<'a> Play<'a> {
             self.manager.restart(node)?;
             self.settle()
         })();
-        self.end_part("return of the node", start, result)?;
-        outage.context("the client saw no outage: was there a power cut?")
+        self.end_part("return of the node", start, result)
     }
 
     /// Keeps the logs and judges the run, whose parts had this result.

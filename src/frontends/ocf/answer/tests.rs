@@ -25,6 +25,7 @@ fn seen(standing: Standing) -> Seen {
         lacks: None,
         missing: None,
         went_on: false,
+        held_back: None,
         check_failed: None,
     }
 }
@@ -67,6 +68,10 @@ fn states() -> Vec<(&'static str, Seen)> {
         ("standby, release runs", with(Standing::Standby, &|s| s.under_way = release())),
         ("Primary alone", seen(partial(&[Part::Drbd]))),
         ("mysqld died", seen(partial(&[Part::Drbd, Part::Mount, Part::Vip]))),
+        (
+            "I/O held back",
+            with(partial(&[Part::Drbd, Part::Mount, Part::Mysqld, Part::Vip]), &|s| s.held_back = text()),
+        ),
         ("VIP alone", seen(partial(&[Part::Vip]))),
         ("half-way, takeover runs", with(partial(&[Part::Drbd]), &|s| s.under_way = takeover())),
         ("half-way, release runs", with(partial(&[Part::Drbd]), &|s| s.under_way = release())),
@@ -98,6 +103,7 @@ fn monitor() {
         ("standby, release runs", NotRunning, NotRunning, Success, Success, Success),
         ("Primary alone", Generic, Generic, FailedPromoted, FailedPromoted, FailedPromoted),
         ("mysqld died", Generic, Generic, FailedPromoted, FailedPromoted, FailedPromoted),
+        ("I/O held back", Degraded, Degraded, DegradedPromoted, DegradedPromoted, DegradedPromoted),
         ("VIP alone", Generic, Generic, Generic, Generic, Generic),
         ("half-way, takeover runs", Degraded, Degraded, DegradedPromoted, DegradedPromoted, DegradedPromoted),
         ("half-way, release runs", Generic, Generic, FailedPromoted, FailedPromoted, FailedPromoted),
@@ -165,6 +171,7 @@ fn start_and_promote() {
         ("standby, release runs", None, Some(Generic), None),
         ("Primary alone", None, Some(Generic), None),
         ("mysqld died", None, Some(Generic), None),
+        ("I/O held back", None, Some(Generic), None),
         ("VIP alone", None, Some(Generic), None),
         ("half-way, takeover runs", None, Some(Generic), None),
         ("half-way, release runs", None, Some(Generic), None),
@@ -214,6 +221,7 @@ fn stop_and_demote() {
         ("standby, release runs", false, Generic, Generic, Generic),
         ("Primary alone", false, Generic, Generic, Generic),
         ("mysqld died", false, Generic, Generic, Generic),
+        ("I/O held back", false, Generic, Generic, Generic),
         ("VIP alone", false, Generic, Generic, Generic),
         ("half-way, takeover runs", false, Generic, Generic, Generic),
         ("half-way, release runs", false, Generic, Generic, Generic),

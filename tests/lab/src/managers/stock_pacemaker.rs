@@ -1,0 +1,69 @@
+//! Pacemaker with the four agents that standin is to replace: DRBD's own, Filesystem, mysql and IPaddr2.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cluster::Cluster;
+use crate::lab::Lab;
+use crate::manager::Manager;
+use crate::node::Node;
+use crate::wait::wait_until;
+
+const SOON: Duration = Duration::from_secs(120);
+const COROSYNC: &str = include_str!("stock/corosync.conf");
+const RESOURCES: &str = include_str!("stock/stock.crm");
+
+/// Pacemaker 2 with Corosync, token 5 s, without fencing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StockPacemaker;
+
+impl Manager for StockPacemaker {
+    fn name(&self) -> &'static str {
+        "stock-pacemaker"
+    }
+
+    fn start(&self, lab: &Lab, _cluster: &Cluster<'_>) -> Result<()> {
+        lab.on_both(|node| {
+            node.write_file("/etc/corosync/corosync.conf", COROSYNC, 0o644)?;
+            node.run_ok("systemctl start pacemaker.service")
+        })?;
+        wait_until("both nodes to be online in Pacemaker", SOON, || {
+            let online = lab.node1().run_ok("crm_node --list")?;
+            Ok((online.matches(" member").count() == 2).then_some(()))
+        })?;
+        lab.node1().write_file("/root/stock.crm", RESOURCES, 0o644)?;
+        let load = lab.node1().run_with_deadline("crm configure load update /root/stock.crm", SOON)?;
+        anyhow::ensure!(load.success(), "{load}");
+        Ok(())
+    }
+
+    fn move_to(&self, _lab: &Lab, node: &Node) -> Result<()> {
+        let name = node.name();
+        node.run_ok(&format!(
+            "crm_resource --resource serves --clear; crm_resource --resource serves --move --node {name} --force"
+        ))
+        .map(drop)
+    }
+
+    fn kill_manager(&self, node: &Node) -> Result<()> {
+        node.run_ok("killall -KILL --regexp 'pacemaker.*' 'corosync'").map(drop)
+    }
+
+    fn restart(&self, node: &Node) -> Result<()> {
+        node.run_ok(
+            "systemctl reset-failed corosync.service pacemaker.service
+            systemctl start pacemaker.service && crm_resource --refresh --wait",
+        )
+        .map(drop)
+    }
+
+    fn logs(&self) -> &'static [&'static str] {
+        &["/var/log/pacemaker/pacemaker.log", "/var/log/corosync/corosync.log"]
+    }
+
+    fn is_settled(&self, lab: &Lab) -> Result<bool> {
+        let text = lab.node1().run_ok("crmadmin --quiet --status=$(crmadmin --quiet --dc_lookup)")?;
+        Ok(text.contains("S_IDLE"))
+    }
+}
