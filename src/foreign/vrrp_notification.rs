@@ -18,6 +18,11 @@ pub enum VrrpState {
     NotSaid,
 }
 
+/// Whether these can be the arguments that keepalived appends: four words, of which the first says what changes.
+pub fn is_notification(arguments: &[String]) -> bool {
+    matches!(arguments, [kind, _, _, _] if kind == "INSTANCE" || kind == "GROUP")
+}
+
 /// The state in the arguments of a notify script. None when they tell of something else (a priority, a rival's packet).
 pub fn state_in_arguments(arguments: &[String]) -> Option<VrrpState> {
     match arguments {
@@ -72,6 +77,18 @@ mod tests {
             assert_eq!(state_in_arguments(&words(&format!("INSTANCE db {word} 100"))), state, "{word}");
             assert_eq!(state_in_line(&format!("INSTANCE \"db\" {word} 100")), state, "{word}");
             assert_eq!(state_in_line(&format!("GROUP \"a b\" {word} 0")), state, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_types_is_no_notification() {
+        assert!(
+            is_notification(&words("INSTANCE db MASTER 100")) && is_notification(&words("GROUP g STOP 0"))
+        );
+        for typed in
+            ["rubbish", "MASTER", "INSTANCE db MASTER", "INSTANCE db MASTER 100 more", "stop r0 now please"]
+        {
+            assert!(!is_notification(&words(typed)), "{typed}");
         }
     }
 
