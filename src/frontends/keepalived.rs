@@ -23,7 +23,7 @@ use crate::failure::Outcome;
 use crate::foreign::vrrp_notification::{VrrpState, state_in_arguments};
 use crate::journal;
 use crate::node::real::RealNode;
-use crate::node::{Attempt, Node, Progress, processes, system_log};
+use crate::node::{Attempt, Node, Progress, processes, scope, system_log};
 use crate::observation::{Fact, Past};
 use crate::plan::{Action, Goal};
 
@@ -99,8 +99,13 @@ fn once(mut attendant: Attendant, word: VrrpState, limit: Option<Duration>) -> O
         }
         thread::sleep(LOOK_AGAIN);
     }
-    while attendant.works() && limit.is_none_or(|limit| begun.elapsed() < limit) {
-        thread::sleep(LOOK_AGAIN);
+    match limit {
+        None => {
+            while attendant.works() {
+                thread::sleep(LOOK_AGAIN);
+            }
+        }
+        Some(limit) => attendant.wait_until_apart(begun + limit),
     }
     attendant.last_outcome
 }
@@ -268,6 +273,16 @@ impl Attendant {
             && managed::running(&self.config).is_none()
             && Instant::now() < until
         {
+            thread::sleep(LOOK_AGAIN / 4);
+        }
+    }
+
+    /// Until what was begun has left keepalived's unit, and so outlives it.
+    fn wait_until_apart(&mut self, until: Instant) {
+        let is_inside = |config: &Config| {
+            managed::running(config).is_some_and(|running| scope::shares_our_unit(running.holder.pid))
+        };
+        while self.works() && is_inside(&self.config) && Instant::now() < until {
             thread::sleep(LOOK_AGAIN / 4);
         }
     }

@@ -62,6 +62,15 @@ pub fn leave_callers_unit() -> Result<(), String> {
     }
 }
 
+/// Whether another process is in the same unit as this one, and ends with it. One that is gone is not.
+pub fn shares_our_unit(pid: i32) -> bool {
+    let groups = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    match (groups("self"), groups(&pid.to_string())) {
+        (Ok(own), Ok(other)) => in_service(&own) && own == other,
+        _ => false,
+    }
+}
+
 /// Whether systemd's hierarchy has us in a service: `0::/system.slice/pacemaker.service`, or `1:name=systemd:/…` where the
 /// old hierarchies are used (cgroups(7)).
 fn in_service(groups: &str) -> bool {

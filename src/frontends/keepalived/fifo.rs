@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Attendant, LOOK_AGAIN, Next, SETTLE};
+use super::{Attendant, ENDED, LOOK_AGAIN, Next, SETTLE};
 use crate::failure::Outcome;
 use crate::foreign::vrrp_notification::{VrrpState, state_in_line};
 use crate::frontends::say::say_error;
@@ -86,7 +86,7 @@ fn last_look(attendant: &mut Attendant) {
     while attendant.attend() == Next::Again && begun.elapsed() < SETTLE + LOOK_AGAIN * 3 {
         std::thread::sleep(LOOK_AGAIN);
     }
-    attendant.works();
+    attendant.wait_until_apart(Instant::now() + ENDED);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

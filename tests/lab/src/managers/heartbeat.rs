@@ -121,8 +121,12 @@ impl Manager for Heartbeat {
             self.configure(node)?;
             node.run_ok("systemctl start heartbeat.service")
         })?;
-        // node1 takes what is its own without being asked.
-        lab.on_both(Self::wait_for_peer).map(drop)
+        lab.on_both(Self::wait_for_peer)?;
+        // node1 takes what is its own without being asked, unless its message to itself gets lost.
+        let begins = wait_until("node1 to take its group", SOON, || {
+            Ok(lab.node1().run("grep -q 'Acquiring resource group' /var/log/ha-log")?.success().then_some(()))
+        });
+        if begins.is_ok() { Ok(()) } else { Self::ask_for_all(lab.node1()) }
     }
 
     fn move_to(&self, _lab: &Lab, node: &Node) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
+use super::pacemaker::COROSYNC_CONF;
 use crate::cluster::Cluster;
 use crate::lab::Lab;
 use crate::manager::Manager;
@@ -11,7 +12,6 @@ use crate::node::Node;
 use crate::wait::wait_until;
 
 const SOON: Duration = Duration::from_secs(120);
-const COROSYNC: &str = include_str!("stock/corosync.conf");
 const RESOURCES: &str = include_str!("stock/stock.crm");
 
 /// Pacemaker 2 with Corosync, token 5 s, without fencing.
@@ -25,7 +25,7 @@ impl Manager for StockPacemaker {
 
     fn start(&self, lab: &Lab, _cluster: &Cluster<'_>) -> Result<()> {
         lab.on_both(|node| {
-            node.write_file("/etc/corosync/corosync.conf", COROSYNC, 0o644)?;
+            node.write_file("/etc/corosync/corosync.conf", COROSYNC_CONF, 0o644)?;
             node.run_ok("systemctl start pacemaker.service")
         })?;
         wait_until("both nodes to be online in Pacemaker", SOON, || {
@@ -34,7 +34,7 @@ impl Manager for StockPacemaker {
         })?;
         lab.node1().write_file("/root/stock.crm", RESOURCES, 0o644)?;
         let load = lab.node1().run_with_deadline("crm configure load update /root/stock.crm", SOON)?;
-        anyhow::ensure!(load.success(), "{load}");
+        ensure!(load.success(), "{load}");
         Ok(())
     }
 
