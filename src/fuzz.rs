@@ -13,13 +13,13 @@ use crate::foreign::{
 };
 use crate::journal::{self, Entry};
 use crate::node::mysqld::{error_log, parse_greeting};
-use crate::node::{drbd, filesystem};
+use crate::node::{drbd, filesystem, pacemaker};
 
 /// A parser and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. A target returns, or it has found a mistake.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 28] = [
     ("apparmor", |bytes| {
         let text = text(bytes);
         seen(apparmor::mode_of(&text, &["mariadbd"]));
@@ -123,6 +123,7 @@ pub const TARGETS: [Target; 27] = [
         }
         seen(unit_file::settings(text.split('\0')));
     }),
+    ("unix_sockets", |bytes| seen(pacemaker::listening_inode(&text(bytes)))),
     ("vrrp_notification", |bytes| {
         text(bytes).lines().for_each(|line| seen(vrrp_notification::state_in_line(line)));
     }),

@@ -123,13 +123,16 @@ fn understand(words: &[String]) -> Result<(Option<&str>, Action), String> {
     }
 }
 
-/// What gives up or only looks must not fail for want of credentials.
 fn configuration(selector: Option<&str>, action: Action) -> Result<Config, ConfigErrors> {
-    let host = match action {
+    config::load(selector, &host_for(action))
+}
+
+/// What gives up or only looks must not fail for want of credentials.
+fn host_for(action: Action) -> Host {
+    match action {
         Action::Start => Host::this_machine(),
         Action::Stop | Action::Status => Host::this_machine().unexamined(),
-    };
-    config::load(selector, &host)
+    }
 }
 
 /// Why Heartbeat can't run a cluster with this configuration.

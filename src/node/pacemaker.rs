@@ -49,8 +49,8 @@ pub fn run_of_score_keeper() -> Option<u64> {
     fs::read_to_string("/proc/net/unix").ok().and_then(|text| listening_inode(&text))
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path` (proc_net_unix(5)); libqb pads an abstract name with zeros, shown as `@`.
-fn listening_inode(text: &str) -> Option<u64> {
+/// The inode of the attribute daemon's listening socket in /proc/net/unix: `Num RefCount Protocol Flags Type St Inode Path` (proc_net_unix(5)); libqb pads an abstract name with zeros, shown as `@`.
+pub fn listening_inode(text: &str) -> Option<u64> {
     text.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
         [_, _, _, flags, _, _, inode, path] => {
             let name = path.strip_prefix('@')?.trim_end_matches('@');

@@ -10,7 +10,7 @@ use super::{
     Action, Arguments, FAILED, NOT_CONFIGURED, NOT_KNOWN, NOT_ROOT, OK, STOPPED, is_root, log, look,
     understand, wrong_arguments,
 };
-use crate::config::{self, Config, ConfigErrors, Host};
+use crate::config::{self, Config, ConfigErrors};
 use crate::failure::Outcome;
 use crate::observation::{Connection, Drbd, DrbdGeneration, Fact, Role};
 use crate::plan::Goal;
@@ -29,7 +29,7 @@ pub(in crate::frontends) fn run(selector: Option<&str>, arguments: &Arguments) -
         Ok(understood) => understood,
         Err(wrong) => return wrong_arguments("drbddisk::RESOURCE", "standin drbddisk [RESOURCE]", &wrong),
     };
-    let configuration = || configuration(resource, selector);
+    let configuration = || configuration(resource, selector, action);
     if action == Action::Status {
         return status(configuration());
     }
@@ -61,8 +61,12 @@ pub(in crate::frontends) fn run(selector: Option<&str>, arguments: &Arguments) -
     }
 }
 
-fn configuration(resource: Option<&str>, selector: Option<&str>) -> Result<Config, ConfigErrors> {
-    let host = Host::this_machine();
+fn configuration(
+    resource: Option<&str>,
+    selector: Option<&str>,
+    action: Action,
+) -> Result<Config, ConfigErrors> {
+    let host = super::host_for(action);
     match resource {
         Some(resource) => config::load_for_resource(resource, selector, &host),
         None => config::load(selector, &host),

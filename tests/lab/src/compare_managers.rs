@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::{Cluster, ClusterOptions, Mysqld};
 use crate::lab::{Lab, LabOptions};
 use crate::manager::Manager;
-use crate::managers::{Heartbeat, StockPacemaker, stock_heartbeat};
+use crate::managers::{Heartbeat, Pacemaker, StockPacemaker, stock_heartbeat};
 use crate::scenario::{Play, directory_of};
 
 /// A stack, and what it is compared with.
@@ -19,30 +19,46 @@ struct Contender {
     against: Option<(&'static str, f64)>,
     /// standin's configuration.
     cluster_manager: &'static str,
+    /// How standin starts mysqld. The scripts of Heartbeat use the unit, too; Pacemaker's agent does not.
+    mysqld: Mysqld,
+    /// For the kernels.
+    cmdline: &'static [&'static str],
     manager: Box<dyn Manager>,
 }
 
 fn contenders() -> Vec<Contender> {
-    let heartbeat = "stock Heartbeat";
-    let pacemaker = "stock Pacemaker";
+    let (heartbeat, pacemaker) = ("stock Heartbeat", "stock Pacemaker");
+    let contender = |name, against, cluster_manager, manager: Box<dyn Manager>| Contender {
+        name,
+        against,
+        cluster_manager,
+        mysqld: Mysqld::Unit,
+        cmdline: &[],
+        manager,
+    };
+    let (keep, owned) = ("cluster_manager: {heartbeat: keep}", "cluster_manager: pacemaker");
     vec![
+        contender(heartbeat, None, keep, Box::new(stock_heartbeat())),
+        contender("standin under Heartbeat", Some((heartbeat, 0.5)), keep, Box::new(Heartbeat::standin())),
         Contender {
-            name: heartbeat,
-            against: None,
-            cluster_manager: "cluster_manager: {heartbeat: keep}",
-            manager: Box::new(stock_heartbeat()),
+            mysqld: Mysqld::Command,
+            ..contender(
+                "the same, mysqld as a command",
+                Some((heartbeat, 0.5)),
+                keep,
+                Box::new(Heartbeat::standin()),
+            )
         },
+        contender(pacemaker, None, owned, Box::new(StockPacemaker)),
+        contender("standin, primitive", Some((pacemaker, 0.6)), owned, Box::new(Pacemaker::primitive())),
         Contender {
-            name: "standin under Heartbeat",
-            against: Some((heartbeat, 0.5)),
-            cluster_manager: "cluster_manager: {heartbeat: keep}",
-            manager: Box::new(Heartbeat::standin()),
-        },
-        Contender {
-            name: pacemaker,
-            against: None,
-            cluster_manager: "cluster_manager: pacemaker",
-            manager: Box::new(StockPacemaker),
+            cmdline: &["lab.drbd=no"],
+            ..contender(
+                "standin, promotable",
+                Some((pacemaker, 0.6)),
+                owned,
+                Box::new(Pacemaker::promotable()),
+            )
         },
     ]
 }
@@ -89,11 +105,17 @@ pub fn compare(rounds: u32, only: Option<&str>) -> Result<()> {
 
 /// In a lab of its own: the same fresh disks, nothing left of who went before.
 fn cut(contender: &Contender, round: u32) -> Result<(Duration, Option<f64>)> {
-    let lab = Lab::start(LabOptions::default())?;
-    let options = ClusterOptions { more: vec![contender.cluster_manager], ..ClusterOptions::default() };
+    let cmdline = contender.cmdline.iter().map(ToString::to_string).collect();
+    let lab = Lab::start(LabOptions { cmdline, ..LabOptions::default() })?;
+    let options = ClusterOptions {
+        mysqld: contender.mysqld,
+        more: vec![contender.cluster_manager],
+        ..ClusterOptions::default()
+    };
     let cluster = Cluster::install(&lab, &options)?;
     let manager = &*contender.manager;
-    let logs = directory_of("compare-managers").join(format!("{}-{}", manager.name(), round + 1));
+    let directory = contender.name.replace([' ', ','], "-");
+    let logs = directory_of("compare-managers").join(format!("{directory}-{}", round + 1));
     let mut play = Play::begin_in(logs, &lab, &cluster, manager)?;
     let mut measured = None;
     let result = play.start().and_then(|()| {

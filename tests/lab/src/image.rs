@@ -65,9 +65,14 @@ pub fn image() -> Result<Image> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lab = directory();
     let base = path_printed_by(&here.join("build-image"), &[&lab])?;
-    let package = path_printed_by(&here.join("../../packaging/build-deb"), &[])?;
+    let package = package()?;
     let directory = path_printed_by(&here.join("install-package"), &[&lab, &base, &package])?;
     Ok(Image { directory })
+}
+
+/// The package that is installed in the nodes.
+pub fn package() -> Result<PathBuf> {
+    path_printed_by(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/build-deb"), &[])
 }
 
 /// Runs a script, and returns the path that is the last line of its output.

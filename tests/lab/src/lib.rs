@@ -64,7 +64,7 @@ mod wait;
 pub use client::{Client, Outage, Report};
 pub use cluster::{Cluster, ClusterOptions, Mysqld, binary};
 pub use database::Credentials;
-pub use image::{Filesystem, Image, image};
+pub use image::{Filesystem, Image, image, package};
 pub use lab::{Lab, LabOptions, with_lab};
 pub use manager::Manager;
 pub use network::{Network, VIP, VIP_PREFIX};

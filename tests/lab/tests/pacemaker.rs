@@ -75,7 +75,8 @@ fn agent(node: &Node, environment: &str, action: &str) -> Result<i32> {
         ),
         PATIENCE,
     )?;
-    println!("{environment} {action}: {}: {}", output.code, output.stderr.trim());
+    let shown = environment.replace(PARAMETERS, "(parameters)");
+    println!("{shown} {action}: {}: {}", output.code, output.stderr.trim());
     Ok(output.code)
 }
 

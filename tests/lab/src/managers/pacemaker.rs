@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Two links, so that one cut cable is no dead peer.
-const COROSYNC_CONF: &str = "\
+pub(super) const COROSYNC_CONF: &str = "\
 totem {
     version: 2
     cluster_name: lab
