@@ -3,6 +3,8 @@
 //! A script gets four arguments after its own: `INSTANCE|GROUP NAME STATE PRIORITY`; the FIFO gets the same as a line, with
 //! the name in quotes. Source: keepalived.conf(5), `notify`; seen with keepalived 2.2.7.
 
+use std::fmt;
+
 /// What an instance has entered, as far as it was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VrrpState {
@@ -16,6 +18,18 @@ pub enum VrrpState {
     Stop,
     /// It could not be read: two readers tear the lines of one FIFO apart.
     NotSaid,
+}
+
+impl fmt::Display for VrrpState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            VrrpState::Master => "MASTER",
+            VrrpState::Backup => "BACKUP",
+            VrrpState::Fault => "FAULT",
+            VrrpState::Stop => "STOP",
+            VrrpState::NotSaid => "nothing that can be read",
+        })
+    }
 }
 
 /// Whether these can be the arguments that keepalived appends: four words, of which the first says what changes.

@@ -353,11 +353,9 @@ impl Attendant {
             Attendance::Release(reason) | Attendance::ReleaseWithVip(reason) => ("releases", reason),
         };
         let word = match self.word {
-            VrrpState::Master => "keepalived says MASTER",
-            VrrpState::Backup => "keepalived says BACKUP",
-            VrrpState::Fault => "keepalived says FAULT",
-            VrrpState::Stop => "keepalived stops",
-            VrrpState::NotSaid => "after keepalived",
+            VrrpState::NotSaid => "after keepalived".to_owned(),
+            VrrpState::Stop => "keepalived stops".to_owned(),
+            word => format!("keepalived says {word}"),
         };
         let line = format!("{word}: {what}: {reason}");
         if self.told.as_ref() != Some(&line) {
