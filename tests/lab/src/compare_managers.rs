@@ -43,7 +43,7 @@ fn contenders() -> Vec<Contender> {
         Contender {
             mysqld: Mysqld::Command,
             ..contender(
-                "the same, mysqld as a command",
+                "standin under Heartbeat, mysqld as a command",
                 Some((heartbeat, 0.5)),
                 keep,
                 Box::new(Heartbeat::standin()),
@@ -84,10 +84,7 @@ pub fn compare(rounds: u32, only: Option<&str>) -> Result<()> {
     ensure!(!contenders.is_empty(), "no contender has {:?} in its name", only.unwrap_or_default());
     let mut cuts = Vec::new();
     for round in 0..rounds {
-        // Whoever goes first in one round goes later in the next: the machine's speed drifts.
-        let mut order: Vec<usize> = (0..contenders.len()).collect();
-        order.rotate_left(round as usize % contenders.len());
-        for contender in order {
+        for contender in order(&contenders, round as usize) {
             let Contender { name, .. } = contenders[contender];
             println!("\nround {}: {name}", round + 1);
             let (outage, takeover) = match cut(&contenders[contender], round) {
@@ -101,6 +98,25 @@ pub fn compare(rounds: u32, only: Option<&str>) -> Result<()> {
         }
     }
     report(&contenders, &cuts, rounds)
+}
+
+/// A stock stack and those that are compared with it one after the other: the machine's speed drifts. Whoever goes first in
+/// one round goes later in the next.
+fn order(contenders: &[Contender], round: usize) -> Vec<usize> {
+    let stack = |number: &usize| {
+        let Contender { name, against, .. } = &contenders[*number];
+        against.map_or(*name, |(stock, _)| stock)
+    };
+    let numbers: Vec<usize> = (0..contenders.len()).collect();
+    let mut stacks: Vec<Vec<usize>> =
+        numbers.chunk_by(|left, right| stack(left) == stack(right)).map(<[usize]>::to_vec).collect();
+    for stack in &mut stacks {
+        let length = stack.len();
+        stack.rotate_left(round % length);
+    }
+    let length = stacks.len();
+    stacks.rotate_left(round % length);
+    stacks.concat()
 }
 
 /// In a lab of its own: the same fresh disks, nothing left of who went before.
@@ -141,7 +157,7 @@ fn report(contenders: &[Contender], cuts: &[Cut], rounds: u32) -> Result<()> {
     );
     let mut table = Vec::new();
     for (number, contender) in contenders.iter().enumerate() {
-        let mut line = format!("{:28}", contender.name);
+        let mut line = format!("{:44}", contender.name);
         let mut ratios = Vec::new();
         let stock =
             contender.against.and_then(|(name, _)| contenders.iter().position(|other| other.name == name));
@@ -182,4 +198,23 @@ fn report(contenders: &[Contender], cuts: &[Cut], rounds: u32) -> Result<()> {
     let failed = cuts.iter().filter(|cut| cut.outage.is_none()).count();
     ensure!(failed == 0, "{failed} of {} takeovers failed", cuts.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_stays_together_and_takes_turns() {
+        let all = contenders();
+        let names = |round| -> Vec<&str> { order(&all, round).into_iter().map(|at| all[at].name).collect() };
+        let (first, second) = (names(0), names(1));
+        assert_eq!(first.len(), all.len());
+        assert_eq!(first[0], "stock Heartbeat");
+        assert_eq!(second[0], "standin, primitive");
+        for names in [first, second] {
+            let under_heartbeat: Vec<bool> = names.iter().map(|name| name.contains("Heartbeat")).collect();
+            assert_eq!(under_heartbeat.chunk_by(|left, right| left == right).count(), 2, "{names:?}");
+        }
+    }
 }
