@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::{PeerStanding, peer_standing};
+pub use evidence::{PeerStanding, answers, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};

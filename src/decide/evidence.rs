@@ -85,6 +85,13 @@ pub fn peer_standing(observation: &Observation, drbd: &Drbd) -> PeerStanding {
     }
 }
 
+/// Whether anything of the peer answered in this look, or somebody else has the virtual IP.
+pub fn answers(observation: &Observation) -> bool {
+    let answered = |answer: &Fact<Option<_>>| matches!(answer, Fact::Known(Some(_)));
+    observation.peer.addresses.iter().any(|probe| answered(&probe.answer))
+        || answered(&observation.vip.answer)
+}
+
 fn is_silent(probe: &AddressProbe) -> bool {
     matches!(probe.answer, Fact::Known(None))
 }

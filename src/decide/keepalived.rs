@@ -64,7 +64,7 @@ pub fn keepalived(word: VrrpState, scene: &Scene) -> Attendance {
     };
     if !agrees && !scene.settled {
         let seen = if mine { "is still here" } else { "is not here" };
-        return Attendance::LookAgain(format!("keepalived said {word:?}, and the virtual IP {seen}"));
+        return Attendance::LookAgain(format!("it said {word}, and the virtual IP {seen}"));
     }
     if mine { with_vip(scene) } else { without_vip(scene) }
 }

@@ -3,6 +3,8 @@
 //! A script gets four arguments after its own: `INSTANCE|GROUP NAME STATE PRIORITY`; the FIFO gets the same as a line, with
 //! the name in quotes. Source: keepalived.conf(5), `notify`; seen with keepalived 2.2.7.
 
+use std::fmt;
+
 /// What an instance has entered, as far as it was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VrrpState {
@@ -16,6 +18,23 @@ pub enum VrrpState {
     Stop,
     /// It could not be read: two readers tear the lines of one FIFO apart.
     NotSaid,
+}
+
+impl fmt::Display for VrrpState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            VrrpState::Master => "MASTER",
+            VrrpState::Backup => "BACKUP",
+            VrrpState::Fault => "FAULT",
+            VrrpState::Stop => "STOP",
+            VrrpState::NotSaid => "nothing that can be read",
+        })
+    }
+}
+
+/// Whether these can be the arguments that keepalived appends: four words, of which the first says what changes.
+pub fn is_notification(arguments: &[String]) -> bool {
+    matches!(arguments, [kind, _, _, _] if kind == "INSTANCE" || kind == "GROUP")
 }
 
 /// The state in the arguments of a notify script. None when they tell of something else (a priority, a rival's packet).
@@ -72,6 +91,18 @@ mod tests {
             assert_eq!(state_in_arguments(&words(&format!("INSTANCE db {word} 100"))), state, "{word}");
             assert_eq!(state_in_line(&format!("INSTANCE \"db\" {word} 100")), state, "{word}");
             assert_eq!(state_in_line(&format!("GROUP \"a b\" {word} 0")), state, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_types_is_no_notification() {
+        assert!(
+            is_notification(&words("INSTANCE db MASTER 100")) && is_notification(&words("GROUP g STOP 0"))
+        );
+        for typed in
+            ["rubbish", "MASTER", "INSTANCE db MASTER", "INSTANCE db MASTER 100 more", "stop r0 now please"]
+        {
+            assert!(!is_notification(&words(typed)), "{typed}");
         }
     }
 

@@ -259,7 +259,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         _ => {}
     }
     let host = match cli.command {
-        Command::Release { .. } => Host::this_machine().unexamined(),
+        // Its takeovers look at everything, in processes of their own.
+        Command::Release { .. } | Command::KeepalivedNotify(_) => Host::this_machine().unexamined(),
         _ => Host::this_machine(),
     };
     let config = match config::load(cli.config.as_deref(), &host) {

@@ -7,6 +7,7 @@ pub(super) mod drbddisk;
 mod log;
 mod marker;
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::Args;
@@ -61,6 +62,16 @@ enum Action {
     Status,
 }
 
+impl fmt::Display for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Action::Start => "started",
+            Action::Stop => "stopped",
+            Action::Status => "looked at",
+        })
+    }
+}
+
 /// The exit code of `standin heartbeat`.
 pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
     let (name, action) = match understand(&arguments.words) {
@@ -78,7 +89,7 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
     let config = match configuration(selector, action) {
         Ok(config) => config,
         Err(errors) => {
-            say_error(&errors);
+            say_error(format_args!("ERROR: {} is not {action}: {errors}", selector.unwrap_or("the cluster")));
             return NOT_CONFIGURED;
         }
     };
@@ -158,7 +169,7 @@ fn start(config: &Config, selector: Option<&str>) -> u8 {
         say_error(format_args!("warning: a failed stop can't be forgotten: {error}"));
     }
     if let Some(why) = not_for_heartbeat(config) {
-        say_error(why);
+        say_error(format_args!("ERROR: {} is not started: {why}", config.name));
         return NOT_CONFIGURED;
     }
     match (Managed { config, selector }).take_over(None) {

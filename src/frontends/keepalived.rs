@@ -17,10 +17,10 @@ use nix::fcntl::{Flock, FlockArg};
 use super::cli::directory;
 use super::managed::{self, Managed, Run};
 use super::say::say_error;
-use crate::config::Config;
+use crate::config::{ClusterManager, Config};
 use crate::decide::{self, Attendance, Scene};
 use crate::failure::Outcome;
-use crate::foreign::vrrp_notification::{VrrpState, state_in_arguments};
+use crate::foreign::vrrp_notification::{VrrpState, is_notification, state_in_arguments};
 use crate::journal;
 use crate::node::real::RealNode;
 use crate::node::{Attempt, Node, Progress, processes, scope, system_log};
@@ -76,6 +76,10 @@ pub(super) fn find_the_log() {
 
 /// Attends to what keepalived said, or to its FIFO.
 pub(super) fn run(selector: Option<&str>, config: Config, arguments: &Arguments) -> Outcome {
+    if let Some(wrong) = wrong_call(&config, arguments) {
+        say_error(wrong);
+        return Outcome::Usage;
+    }
     let attendant = Attendant::new(selector, config);
     if let Some(path) = &arguments.fifo {
         return fifo::attend(attendant, path);
@@ -86,6 +90,28 @@ pub(super) fn run(selector: Option<&str>, config: Config, arguments: &Arguments)
         (state_in_arguments(&arguments.words), None)
     };
     word.map_or(Outcome::Done, |word| once(attendant, word, limit))
+}
+
+/// Why this is no call of the keepalived that has the cluster's address: acting on it could release what serves.
+fn wrong_call(config: &Config, arguments: &Arguments) -> Option<String> {
+    let why = "why it matters: nothing was done, since a word of keepalived can take the database down";
+    if config.cluster_manager != ClusterManager::Keepalived {
+        return Some(format!(
+            "keepalived calls standin for {}, and the configuration does not say that it manages this cluster\n  {why}\n  what to \
+             do next: write cluster_manager: keepalived in {}, on both nodes, or take standin out of keepalived.conf and the \
+             drop-in of its unit",
+            config.name,
+            config.file.display()
+        ));
+    }
+    if !arguments.words.is_empty() && !is_notification(&arguments.words) {
+        return Some(format!(
+            "`{}` is no notification of keepalived\n  {why}\n  what to do next: keepalived appends INSTANCE or GROUP, a name, a state \
+             and a priority; to become active: standin takeover; to give up: standin release",
+            arguments.words.join(" ")
+        ));
+    }
+    None
 }
 
 /// Attends to one word, until what it led to is over or the limit has passed.
@@ -327,11 +353,9 @@ impl Attendant {
             Attendance::Release(reason) | Attendance::ReleaseWithVip(reason) => ("releases", reason),
         };
         let word = match self.word {
-            VrrpState::Master => "keepalived says MASTER",
-            VrrpState::Backup => "keepalived says BACKUP",
-            VrrpState::Fault => "keepalived says FAULT",
-            VrrpState::Stop => "keepalived stops",
-            VrrpState::NotSaid => "after keepalived",
+            VrrpState::NotSaid => "after keepalived".to_owned(),
+            VrrpState::Stop => "keepalived stops".to_owned(),
+            word => format!("keepalived says {word}"),
         };
         let line = format!("{word}: {what}: {reason}");
         if self.told.as_ref() != Some(&line) {

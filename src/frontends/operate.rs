@@ -20,10 +20,13 @@ use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::{Node, scope};
 use crate::observation::{Observation, Past};
-use crate::plan::Goal;
+use crate::plan::{Goal, Plan};
 
 /// Time between two looks while waiting for the virtual IP to drop or the peer to yield.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a peer that answered while it was waited for must be silent before that counts as its death. Whoever looks again
+/// and again at a living peer meets the moment, sooner or later, in which its machine is stunned or has no time for a second.
+const SILENCE_OF_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// Shows what would be done now.
 pub(super) fn show_plan(
@@ -190,15 +193,24 @@ fn decide_patiently(
     node: &dyn Node,
     reporter: &TextReporter,
     interrupted: &AtomicBool,
-) -> Result<(crate::plan::Plan, Request), (Refusal, Request)> {
+) -> Result<(Plan, Request), (Refusal, Request)> {
     let until = Instant::now() + wait;
     let mut told = None;
+    let mut answered = None;
     loop {
         // Whoever interrupts the wait wants no fence either.
         let waited_out = Instant::now() >= until;
         let over = waited_out || interrupted.load(Ordering::Relaxed);
         let request = Request { waited_out, ..request };
-        match decide(goal, &node.observe(), config, &request) {
+        let seen = node.observe();
+        if decide::answers(&seen) {
+            answered = Some(Instant::now());
+        }
+        match decide(goal, &seen, config, &request) {
+            Decision::Plan(plan)
+                if stands_on_silence(&plan, &seen, &request)
+                    && answered_lately(answered, Instant::now())
+                    && !interrupted.load(Ordering::Relaxed) => {}
             Decision::Plan(plan) => return Ok((plan, request)),
             Decision::Refusal(refusal) if over || !refusal.kind.may_pass() => {
                 return Err((refusal, request));
@@ -214,6 +226,16 @@ fn decide_patiently(
     }
 }
 
+/// Whether a plan calls the peer dead because nothing of it answers, and neither a person nor a fence command makes sure of it.
+fn stands_on_silence(plan: &Plan, seen: &Observation, request: &Request) -> bool {
+    let has = |name| plan.steps.iter().any(|step| step.action.name() == name);
+    has("disconnect-drbd") && !has("fence-peer") && !request.peer_confirmed_inactive && !decide::answers(seen)
+}
+
+fn answered_lately(answered: Option<Instant>, now: Instant) -> bool {
+    answered.is_some_and(|answered| now.saturating_duration_since(answered) < SILENCE_OF_THE_DEAD)
+}
+
 fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Request) -> Decision {
     match goal {
         Goal::Takeover => decide::takeover(observation, config, request),
@@ -227,4 +249,80 @@ pub(super) fn past(config: &Config) -> anyhow::Result<Past> {
     let entries = journal::read(&path)
         .with_context(|| format!("the journal {} can't be read (see: ls -ld {0}; id)", path.display()))?;
     Ok(journal::past(&entries, &journal::boot_id()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::config::{Host, parse};
+    use crate::node::simulated::{SimulatedNode, World};
+    use crate::node::{Applied, Attempt};
+    use crate::plan::Action;
+
+    /// A peer that serves, and whose machine has no time for one look.
+    struct Stunned {
+        serving: SimulatedNode,
+        silent: SimulatedNode,
+        looks: AtomicUsize,
+        silent_at: usize,
+    }
+
+    impl Node for Stunned {
+        fn observe(&self) -> Observation {
+            let look = self.looks.fetch_add(1, Ordering::Relaxed);
+            if look == self.silent_at { self.silent.observe() } else { self.serving.observe() }
+        }
+
+        fn apply(&self, _: &Action, _: &Attempt) -> Result<Applied, crate::failure::Failure> {
+            unreachable!()
+        }
+    }
+
+    fn decided(silent_at: usize) -> (Result<Plan, Refusal>, usize) {
+        let text = include_str!("../../docs/examples/heartbeat.yaml");
+        let config = parse(text, "orders.yaml".as_ref(), &Host::fixed("node2")).unwrap();
+        let config = Config { witnesses: Vec::new(), ..config };
+        let node = |dead: bool| {
+            let mut world = World::new();
+            if dead {
+                world.power_cut(0);
+            }
+            SimulatedNode::new(Arc::new(Mutex::new(world)), 1, config.clone())
+        };
+        let node =
+            Stunned { serving: node(false), silent: node(true), looks: AtomicUsize::new(0), silent_at };
+        let (reporter, interrupted) = (TextReporter::new(true), AtomicBool::new(false));
+        let wait = Duration::from_secs(1);
+        let request = Request::default();
+        let decided =
+            decide_patiently(&config, Goal::Takeover, request, wait, &node, &reporter, &interrupted);
+        let looks = node.looks.load(Ordering::Relaxed);
+        (decided.map(|(plan, _)| plan).map_err(|(refusal, _)| refusal), looks)
+    }
+
+    #[test]
+    fn a_moment_of_silence_while_the_peer_is_waited_for_is_not_its_death() {
+        let (decided, looks) = decided(2);
+        assert_eq!(decided.unwrap_err().kind, crate::decide::RefusalKind::VipAnswers);
+        assert!(looks > 3, "it was silent in the third of {looks} looks");
+    }
+
+    #[test]
+    fn a_peer_that_never_answered_is_not_waited_for() {
+        let (decided, looks) = decided(0);
+        assert!(decided.unwrap().steps.iter().any(|step| step.action.name() == "promote-drbd"));
+        assert_eq!(looks, 1);
+    }
+
+    #[test]
+    fn silence_counts_when_it_lasts() {
+        let now = Instant::now();
+        assert!(answered_lately(Some(now), now + SILENCE_OF_THE_DEAD / 2));
+        assert!(!answered_lately(Some(now), now + SILENCE_OF_THE_DEAD));
+        assert!(!answered_lately(None, now));
+    }
 }

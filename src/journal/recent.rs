@@ -117,6 +117,8 @@ mod tests {
         assert_eq!(in_vain(&journal(&done[..1]), at(102), WINDOW), None);
         let released = [(100, 1, refused()), (101, 2, begin(Goal::Release)), (102, 2, end(Outcome::Done))];
         assert_eq!(in_vain(&journal(&released), at(103), WINDOW), None);
+        let stuck = [(101, 2, begin(Goal::Release)), (102, 2, end(Outcome::Stuck))];
+        assert_eq!(in_vain(&journal(&stuck), at(103), WINDOW), None, "a release");
     }
 
     #[test]

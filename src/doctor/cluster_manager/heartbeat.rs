@@ -245,6 +245,12 @@ fn authkeys(survey: &HeartbeatSurvey) -> Finding {
             "it signs nothing: any machine on the network can speak as the peer",
         )
         .advice("take sha1 with a long random key, the same on both nodes, and restart Heartbeat on both"),
+        Some(method) if !method.has_key => Finding::fail(
+            check,
+            format!("{}: {} has no key", method.place, method.name),
+            "Heartbeat does not start: \"Auth method requires a key\"",
+        )
+        .advice("write a long random key behind it, the same on both nodes, and restart Heartbeat on both"),
         Some(method) => Finding::pass(check, format!("mode {:04o}, {}", authkeys.mode, method.name)),
         None => {
             Finding::fail(check, format!("{file} has no key for its `auth` line"), "Heartbeat does not start")

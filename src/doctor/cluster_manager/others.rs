@@ -50,7 +50,9 @@ fn stonith(cib: &Cib) -> Finding {
             "stonith is enabled, but there is no device",
             "Pacemaker starts no resource while it could not fence",
         )
-        .advice("configure a fence device for each node"),
+        .advice(
+            "configure a fence device for each node (stonith_admin --list-installed names the kinds; fencing.crm among standin's samples is one with IPMI)",
+        ),
         (true, devices) => Finding::pass(check, format!("enabled, {devices} devices")),
         (false, 0) => Finding::fail(check, "stonith-enabled is off", why)
             .advice("configure a fence device for each node, then: crm_attribute --type crm_config --name stonith-enabled --update true"),

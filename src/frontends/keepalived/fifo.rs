@@ -4,9 +4,9 @@
 //! the kernel sends SIGTERM here and closes the other end: then there is a last look.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,11 @@ pub(super) fn attend(mut attendant: Attendant, path: &Path) -> Outcome {
         }
     }
     // Without waiting for a writer: keepalived may have ended already.
-    let mut fifo = match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
+    let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).and_then(|file| {
+        let is_fifo = file.metadata()?.file_type().is_fifo();
+        if is_fifo { Ok(file) } else { Err(io::Error::other("it is no FIFO")) }
+    });
+    let mut fifo = match opened {
         Ok(file) => Lines { file, partial: Vec::new() },
         Err(error) => {
             say_error(format_args!(

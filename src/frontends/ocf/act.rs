@@ -51,6 +51,13 @@ pub(super) fn act(action: Action, call: &Call) -> Answer {
         Err(wrong) => return answer::misconfigured(action, call.probe, &wrong),
     };
     let agent = Agent { call, described: &described, file, begun };
+    // Pacemaker may stop what it started before the file was changed; nobody else may stop what another manager runs.
+    if matches!(action, Action::Stop | Action::Demote)
+        && call.instance.is_empty()
+        && let Some(wrong) = agent.checked(action)
+    {
+        return wrong;
+    }
     match action {
         Action::Monitor => agent.monitor(),
         Action::Start => agent.checked(action).unwrap_or_else(|| agent.start()),

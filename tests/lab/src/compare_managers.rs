@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::{Cluster, ClusterOptions, Mysqld};
 use crate::lab::{Lab, LabOptions};
 use crate::manager::Manager;
 use crate::managers::{Heartbeat, Pacemaker, StockPacemaker, stock_heartbeat};
@@ -19,6 +19,8 @@ struct Contender {
     against: Option<(&'static str, f64)>,
     /// standin's configuration.
     cluster_manager: &'static str,
+    /// How standin starts mysqld. The scripts of Heartbeat use the unit, too; Pacemaker's agent does not.
+    mysqld: Mysqld,
     /// For the kernels.
     cmdline: &'static [&'static str],
     manager: Box<dyn Manager>,
@@ -30,6 +32,7 @@ fn contenders() -> Vec<Contender> {
         name,
         against,
         cluster_manager,
+        mysqld: Mysqld::Unit,
         cmdline: &[],
         manager,
     };
@@ -37,6 +40,15 @@ fn contenders() -> Vec<Contender> {
     vec![
         contender(heartbeat, None, keep, Box::new(stock_heartbeat())),
         contender("standin under Heartbeat", Some((heartbeat, 0.5)), keep, Box::new(Heartbeat::standin())),
+        Contender {
+            mysqld: Mysqld::Command,
+            ..contender(
+                "the same, mysqld as a command",
+                Some((heartbeat, 0.5)),
+                keep,
+                Box::new(Heartbeat::standin()),
+            )
+        },
         contender(pacemaker, None, owned, Box::new(StockPacemaker)),
         contender("standin, primitive", Some((pacemaker, 0.6)), owned, Box::new(Pacemaker::primitive())),
         Contender {
@@ -95,10 +107,15 @@ pub fn compare(rounds: u32, only: Option<&str>) -> Result<()> {
 fn cut(contender: &Contender, round: u32) -> Result<(Duration, Option<f64>)> {
     let cmdline = contender.cmdline.iter().map(ToString::to_string).collect();
     let lab = Lab::start(LabOptions { cmdline, ..LabOptions::default() })?;
-    let options = ClusterOptions { more: vec![contender.cluster_manager], ..ClusterOptions::default() };
+    let options = ClusterOptions {
+        mysqld: contender.mysqld,
+        more: vec![contender.cluster_manager],
+        ..ClusterOptions::default()
+    };
     let cluster = Cluster::install(&lab, &options)?;
     let manager = &*contender.manager;
-    let logs = directory_of("compare-managers").join(format!("{}-{}", manager.name(), round + 1));
+    let directory = contender.name.replace([' ', ','], "-");
+    let logs = directory_of("compare-managers").join(format!("{directory}-{}", round + 1));
     let mut play = Play::begin_in(logs, &lab, &cluster, manager)?;
     let mut measured = None;
     let result = play.start().and_then(|()| {

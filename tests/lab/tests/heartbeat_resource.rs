@@ -38,7 +38,7 @@ fn with_cluster(
 #[test]
 #[ignore = "needs the lab: root and its image"]
 fn scenario() -> Result<()> {
-    with_cluster(&["cluster_manager: {heartbeat: keep}"], &[], |lab, cluster| {
+    with_cluster(&["cluster_manager: {heartbeat: keep}"], &["wait_vip_gone: 10s"], |lab, cluster| {
         scenario::run(lab, cluster, &Heartbeat::standin(), scenario::moves()).map(drop)
     })
 }

@@ -102,6 +102,9 @@ fn the_keys_are_private_and_sign() {
     survey.cluster_manager.heartbeat.authkeys =
         Some(AuthKeysFile { keys: keys("auth 1\n1 crc\n"), mode: 0o600 });
     assert_eq!(judge(&survey, "ha-authkeys").status, Status::Warn);
+    survey.cluster_manager.heartbeat.authkeys =
+        Some(AuthKeysFile { keys: keys("auth 1\n1 sha1 \n"), mode: 0o600 });
+    assert_eq!(judge(&survey, "ha-authkeys").status, Status::Fail, "Heartbeat wants a key");
     survey.cluster_manager.heartbeat.authkeys = None;
     assert_eq!(judge(&survey, "ha-authkeys").status, Status::Fail);
 }

@@ -14,7 +14,7 @@ use crate::wait::wait_until;
 const SOON: Duration = Duration::from_secs(60);
 /// After this long a request that nobody answers is typed again: Heartbeat reads it from a pipe in which it may come in
 /// parts, and then drops it ("Message with zero fields").
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_secs(40);
 
 /// Two links, so that one cut cable is no dead peer.
 const HA_CF: &str = "\
@@ -89,7 +89,7 @@ impl Heartbeat {
     pub fn ask_for_all(node: &Node) -> Result<()> {
         let seen = || node.run_ok("grep -c 'wants to go standby' /var/log/ha-log || true");
         let before = seen()?;
-        wait_until(&format!("{} to ask for the resources", node.name()), SOON, || {
+        wait_until(&format!("{} to ask for the resources", node.name()), SOON * 3, || {
             node.run_ok("/usr/share/heartbeat/hb_takeover all")?;
             Ok(wait_until("an answer", ASK_AGAIN, || Ok((seen()? != before).then_some(()))).ok())
         })
@@ -168,7 +168,8 @@ impl Manager for Heartbeat {
     }
 
     fn reaction(&self) -> Duration {
-        // deadtime, and what the shell scripts take in a node.
-        Duration::from_secs(30)
+        // deadtime, what the shell scripts take in a node, ten seconds in which standin waits for the virtual IP (the configuration
+        // of the tests says so), and the half minute after which Heartbeat hands over what it could not start.
+        Duration::from_secs(65)
     }
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::pacemaker::COROSYNC_CONF;
+use super::pacemaker::{COROSYNC_CONF, Pacemaker};
 use crate::cluster::Cluster;
 use crate::lab::Lab;
 use crate::manager::Manager;
 use crate::node::Node;
-use crate::wait::wait_until;
 
 const SOON: Duration = Duration::from_secs(120);
 const RESOURCES: &str = include_str!("stock/stock.crm");
@@ -28,13 +27,12 @@ impl Manager for StockPacemaker {
             node.write_file("/etc/corosync/corosync.conf", COROSYNC_CONF, 0o644)?;
             node.run_ok("systemctl start pacemaker.service")
         })?;
-        wait_until("both nodes to be online in Pacemaker", SOON, || {
-            let online = lab.node1().run_ok("crm_node --list")?;
-            Ok((online.matches(" member").count() == 2).then_some(()))
-        })?;
+        // Before that the DC has not written its own part of the configuration, and crmsh's update is refused.
+        Pacemaker::wait_until_online(lab.node1(), "node1 node2")?;
         lab.node1().write_file("/root/stock.crm", RESOURCES, 0o644)?;
-        let load = lab.node1().run_with_deadline("crm configure load update /root/stock.crm", SOON)?;
-        ensure!(load.success(), "{load}");
+        let load =
+            lab.node1().run_with_deadline("crm configure load update /root/stock.crm < /dev/null", SOON)?;
+        ensure!(load.success(), "crm ended with {}: {}", load.code, load.stderr);
         Ok(())
     }
 
