@@ -139,7 +139,10 @@ impl Verdict {
             Verdict::Judged(health) => health.sentence().to_owned(),
             Verdict::Misconfigured(errors) => errors.clone(),
             Verdict::NoEnd(limit) => {
-                format!("the look at this node did not end within {}", humantime::format_duration(*limit))
+                format!(
+                    "the look at this node did not end within {} (a disk that hangs: dmesg; or a loaded machine: --timeout)",
+                    humantime::format_duration(*limit)
+                )
             }
         }
     }
@@ -196,7 +199,7 @@ mod tests {
                 1,
                 3,
                 "unknown",
-                "UNKNOWN - the look at this node did not end within 1s",
+                "UNKNOWN - the look at this node did not end within 1s (a disk that hangs: dmesg; or a loaded machine: --timeout)",
             ),
         ];
         for (verdict, exit, plugin, name, line) in cases {
