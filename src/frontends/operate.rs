@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::json;
 
+use super::kept;
 use super::lock;
 use super::report::{self, TextReporter};
 use super::say::{say, say_error, say_text};
@@ -137,8 +138,18 @@ pub(super) fn operate(
             "this run stays in the unit of the cluster manager that called it, and may end with that: {cause}"
         ));
     }
+    if goal == Goal::Takeover
+        && let Err(error) = kept::keep(&config)
+    {
+        reporter.warn(&format!(
+            "the configuration is not kept in /run ({error}): a release then needs the file as it is read now"
+        ));
+    }
     let ended = Executor::new(node.clone(), journal.as_mut(), reporter.clone(), interrupted)
         .run(&plan, request, &past);
+    if goal == Goal::Release && ended.outcome == Outcome::Done {
+        kept::forget(&config.name);
+    }
     if as_json {
         say(report::as_json(&ended, begun.elapsed()));
     } else {

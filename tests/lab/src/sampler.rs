@@ -210,7 +210,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Sampler {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<Result<()>>>,
+    threads: Mutex<Vec<JoinHandle<Result<()>>>>,
 }
 
 impl Sampler {
@@ -231,7 +231,7 @@ impl Sampler {
                 prober.run(&outside.stop, |who, at| outside.record().answers.push((who, at)))
             })?,
         ];
-        let sampler = Self { shared, threads };
+        let sampler = Self { shared, threads: Mutex::new(threads) };
         lab.on_both(install)?;
         for node in lab.nodes() {
             sampler.wait_for(node)?;
@@ -269,10 +269,11 @@ impl Sampler {
         self.shared.record().clone()
     }
 
-    /// Ends the looking on the host's side, and returns what was seen.
-    pub fn stop(mut self) -> Result<Record> {
+    /// Ends the looking on the host's side, and returns what was seen; an error if it had ended by itself.
+    pub fn stop(&self) -> Result<Record> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             thread.join().map_err(|_| anyhow!("a thread of the sampler panicked"))??;
         }
         Ok(self.record())

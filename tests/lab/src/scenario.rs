@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::image::directory;
 use crate::lab::Lab;
 use crate::manager::Manager;
+use crate::network::VIP;
 use crate::node::Node;
 use crate::sampler::{Record, Sampler};
 use crate::wait::wait_until;
@@ -337,8 +338,9 @@ impl<'a> Play<'a> {
         let client = self.client.take();
         let report =
             client.map(|client| client.stop().and_then(|report| Ok((report.lost_rows(self.lab)?, report))));
+        let stopped = self.sampler.stop();
         let record = self.sampler.record();
-        let quality = record.quality();
+        let quality = stopped.and_then(|_| record.quality());
         let violations = record.violations();
         match &report {
             Some(Ok((lost, report))) => self.say(&format!(
@@ -370,6 +372,7 @@ impl<'a> Play<'a> {
             Some(report) => report.context(at.clone())?.1.acknowledged.len(),
             None => 0,
         };
+        ensure!(acknowledged == 0 || !record.answers.is_empty(), "nobody answered for {VIP} to ARP; {at}");
         ensure!(lost == 0, "{lost} ACKNOWLEDGED ROWS ARE LOST; {at}");
         if let Some(first) = violations.first() {
             bail!("{first} ({} violations); {at}", violations.len());
