@@ -50,6 +50,15 @@ pub fn load(selector: Option<&str>, host: &Host) -> Result<Config, ConfigErrors>
     parse(&file::read(&file)?, &file, host)
 }
 
+/// The name of the cluster that `selector` names as in [`load`], whether or not its file can be read.
+///
+/// # Errors
+/// None or several to choose from, or a file that is not named like a cluster's.
+pub fn name(selector: Option<&str>) -> Result<String, ConfigErrors> {
+    let file = file::select(selector, &file::directory())?;
+    Ok(file::cluster_name(&file)?)
+}
+
 /// The configuration of the cluster on a DRBD resource: the one that `selector` names as in [`load`], or else the only one
 /// in the directory with that resource. Broken files of other clusters are not in the way.
 ///

@@ -9,6 +9,7 @@ mod heartbeat;
 mod history;
 mod init;
 mod keepalived;
+mod kept;
 mod lock;
 mod managed;
 mod manual;

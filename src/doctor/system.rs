@@ -168,7 +168,7 @@ fn state_directory(survey: &Survey) -> Finding {
     let check = "state-directory";
     let seen = &survey.system.state_directory;
     let shown = seen.path.display().to_string();
-    let why = "a takeover writes into its journal before every step, and does not begin when it can't";
+    let why = "a takeover that can't write its journal goes on without it: a rerun after a kill may then refuse, and the history lacks it";
     match &seen.kind {
         Err(cause) => Finding::unknown(check, cause),
         Ok(_) if seen.is_missing() => {

@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::say::say;
-use super::{managed, operate};
-use crate::config::{self, ClusterManager, Config, Host};
+use super::{kept, managed, operate};
+use crate::config::{self, ClusterManager, Config, ConfigErrors, Host};
 use crate::decide::{self, Health, Now};
 use crate::journal;
 use crate::node::real::RealNode;
@@ -87,8 +87,13 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
     code
 }
 
+/// A standby must be able to take over with what is written; an active node serves whatever is written.
+fn configuration(selector: Option<&str>) -> Result<Config, ConfigErrors> {
+    config::load(selector, &Host::this_machine()).or_else(|errors| kept::instead(selector, errors))
+}
+
 fn judge(selector: Option<&str>, active: bool) -> Verdict {
-    let config = match config::load(selector, &Host::this_machine()) {
+    let config = match configuration(selector) {
         Ok(config) => config,
         Err(errors) => return Verdict::Misconfigured(errors.to_string()),
     };
@@ -134,7 +139,10 @@ impl Verdict {
             Verdict::Judged(health) => health.sentence().to_owned(),
             Verdict::Misconfigured(errors) => errors.clone(),
             Verdict::NoEnd(limit) => {
-                format!("the look at this node did not end within {}", humantime::format_duration(*limit))
+                format!(
+                    "the look at this node did not end within {} (a disk that hangs: dmesg; or a loaded machine: --timeout)",
+                    humantime::format_duration(*limit)
+                )
             }
         }
     }
@@ -191,7 +199,7 @@ mod tests {
                 1,
                 3,
                 "unknown",
-                "UNKNOWN - the look at this node did not end within 1s",
+                "UNKNOWN - the look at this node did not end within 1s (a disk that hangs: dmesg; or a loaded machine: --timeout)",
             ),
         ];
         for (verdict, exit, plugin, name, line) in cases {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
-use super::{audit, check, doctor, heartbeat, history, init, keepalived, managed, manual, operate, status};
+use super::{
+    audit, check, doctor, heartbeat, history, init, keepalived, kept, managed, manual, operate, status,
+};
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
 use crate::failure::Outcome;
@@ -258,12 +260,15 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::KeepalivedNotify(_) => keepalived::find_the_log(),
         _ => {}
     }
-    let host = match cli.command {
-        // Its takeovers look at everything, in processes of their own.
-        Command::Release { .. } | Command::KeepalivedNotify(_) => Host::this_machine().unexamined(),
-        _ => Host::this_machine(),
+    let selector = cli.config.as_deref();
+    let loaded = match cli.command {
+        // keepalived's takeovers look at everything, in processes of their own.
+        Command::Release { .. } | Command::Status { .. } | Command::KeepalivedNotify(_) => {
+            kept::load(selector)
+        }
+        _ => config::load(selector, &Host::this_machine()),
     };
-    let config = match config::load(cli.config.as_deref(), &host) {
+    let config = match loaded {
         Ok(config) => config,
         Err(errors) => {
             say_error(&errors);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::fence_peer::within;
+use super::kept;
 use super::managed::{self, Managed, Run};
 use super::say::{say, say_error};
 use crate::config::{self, ClusterManager, Config, ConfigErrors, Host};
@@ -135,7 +136,10 @@ fn understand(words: &[String]) -> Result<(Option<&str>, Action), String> {
 }
 
 fn configuration(selector: Option<&str>, action: Action) -> Result<Config, ConfigErrors> {
-    config::load(selector, &host_for(action))
+    match action {
+        Action::Start => config::load(selector, &Host::this_machine()),
+        Action::Stop | Action::Status => kept::load(selector),
+    }
 }
 
 /// What gives up or only looks must not fail for want of credentials.

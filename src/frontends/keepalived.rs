@@ -51,6 +51,8 @@ const TAKES_BACK: Duration = Duration::from_secs(150);
 const TURN: Duration = Duration::from_secs(180);
 /// A release that hangs is not waited for longer than this before a takeover is given up.
 const WAITS: Duration = Duration::from_secs(15 * 60);
+/// Between a release that failed and the next look.
+const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 /// systemd restarts keepalived only after `ExecStopPost=` has come to its end.
 const ENDED: Duration = Duration::from_millis(1500);
 
@@ -160,6 +162,8 @@ struct Attendant {
     told: Option<String>,
     works: Vec<Work>,
     last_outcome: Outcome,
+    /// When the last release ended without having released everything.
+    release_failed: Option<Instant>,
 }
 
 impl Attendant {
@@ -173,6 +177,7 @@ impl Attendant {
             told: None,
             works: Vec::new(),
             last_outcome: Outcome::Done,
+            release_failed: None,
         }
     }
 
@@ -341,8 +346,21 @@ impl Attendant {
                 }
                 Err(_) => Outcome::Failed,
             };
+            let failed = goal == Goal::Release && self.last_outcome != Outcome::Done;
+            self.release_failed = failed.then(Instant::now);
         }
         !self.works.is_empty()
+    }
+
+    /// Whether a release that failed is to be looked at again: what kept it from its end may have gone, and keepalived has
+    /// nothing more to say.
+    fn release_is_due(&mut self) -> bool {
+        let due = self.release_failed.is_some_and(|failed| failed.elapsed() >= RELEASE_AGAIN);
+        if due {
+            self.release_failed = None;
+            self.told = None;
+        }
+        due
     }
 
     fn tell(&mut self, attendance: &Attendance) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::json;
 
+use super::kept;
 use super::lock;
 use super::report::{self, TextReporter};
 use super::say::{say, say_error, say_text};
@@ -19,7 +20,7 @@ use crate::failure::Outcome;
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::{Node, scope};
-use crate::observation::{Observation, Past};
+use crate::observation::{Connection, Observation, Past};
 use crate::plan::{Goal, Plan};
 
 /// Time between two looks while waiting for the virtual IP to drop or the peer to yield.
@@ -27,6 +28,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long a peer that answered while it was waited for must be silent before that counts as its death. Whoever looks again
 /// and again at a living peer meets the moment, sooner or later, in which its machine is stunned or has no time for a second.
 const SILENCE_OF_THE_DEAD: Duration = Duration::from_secs(5);
+/// How long a peer must be silent before that outweighs DRBD, which still says that it is connected: one look takes a third of
+/// this, and DRBD's word is as old as its last ping (10 s by default).
+const SILENCE_AGAINST_DRBD: Duration = Duration::from_secs(1);
 
 /// Shows what would be done now.
 pub(super) fn show_plan(
@@ -137,8 +141,18 @@ pub(super) fn operate(
             "this run stays in the unit of the cluster manager that called it, and may end with that: {cause}"
         ));
     }
+    if goal == Goal::Takeover
+        && let Err(error) = kept::keep(&config)
+    {
+        reporter.warn(&format!(
+            "the configuration is not kept in /run ({error}): a release then needs the file as it is read now"
+        ));
+    }
     let ended = Executor::new(node.clone(), journal.as_mut(), reporter.clone(), interrupted)
         .run(&plan, request, &past);
+    if goal == Goal::Release && ended.outcome == Outcome::Done {
+        kept::forget(&config.name);
+    }
     if as_json {
         say(report::as_json(&ended, begun.elapsed()));
     } else {
@@ -196,21 +210,24 @@ fn decide_patiently(
 ) -> Result<(Plan, Request), (Refusal, Request)> {
     let until = Instant::now() + wait;
     let mut told = None;
-    let mut answered = None;
+    let mut silence = Silence::default();
     loop {
         // Whoever interrupts the wait wants no fence either.
         let waited_out = Instant::now() >= until;
         let over = waited_out || interrupted.load(Ordering::Relaxed);
         let request = Request { waited_out, ..request };
+        let begun = Instant::now();
         let seen = node.observe();
-        if decide::answers(&seen) {
-            answered = Some(Instant::now());
-        }
+        silence.heard(decide::answers(&seen), begun, Instant::now());
         match decide(goal, &seen, config, &request) {
             Decision::Plan(plan)
                 if stands_on_silence(&plan, &seen, &request)
-                    && answered_lately(answered, Instant::now())
-                    && !interrupted.load(Ordering::Relaxed) => {}
+                    && !silence.is_proof(drbd_is_connected(&seen), Instant::now())
+                    && !interrupted.load(Ordering::Relaxed) =>
+            {
+                // A look is as long as a pause.
+                continue;
+            }
             Decision::Plan(plan) => return Ok((plan, request)),
             Decision::Refusal(refusal) if over || !refusal.kind.may_pass() => {
                 return Err((refusal, request));
@@ -232,8 +249,33 @@ fn stands_on_silence(plan: &Plan, seen: &Observation, request: &Request) -> bool
     has("disconnect-drbd") && !has("fence-peer") && !request.peer_confirmed_inactive && !decide::answers(seen)
 }
 
-fn answered_lately(answered: Option<Instant>, now: Instant) -> bool {
-    answered.is_some_and(|answered| now.saturating_duration_since(answered) < SILENCE_OF_THE_DEAD)
+fn drbd_is_connected(seen: &Observation) -> bool {
+    seen.drbd.known().is_some_and(|drbd| drbd.connection == Connection::Connected)
+}
+
+/// How long the peer has been silent, over several looks.
+#[derive(Debug, Default)]
+struct Silence {
+    answered: Option<Instant>,
+    since: Option<Instant>,
+}
+
+impl Silence {
+    fn heard(&mut self, answered: bool, begun: Instant, ended: Instant) {
+        if answered {
+            *self = Self { answered: Some(ended), since: None };
+        } else {
+            self.since.get_or_insert(begun);
+        }
+    }
+
+    /// Whether it has lasted long enough to count as the peer's death.
+    fn is_proof(&self, drbd_is_connected: bool, now: Instant) -> bool {
+        let for_as_long_as = |since: Instant, least| now.saturating_duration_since(since) >= least;
+        self.answered.is_none_or(|answered| for_as_long_as(answered, SILENCE_OF_THE_DEAD))
+            && (!drbd_is_connected
+                || self.since.is_some_and(|since| for_as_long_as(since, SILENCE_AGAINST_DRBD)))
+    }
 }
 
 fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Request) -> Decision {
@@ -312,17 +354,23 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_never_answered_is_not_waited_for() {
-        let (decided, looks) = decided(0);
-        assert!(decided.unwrap().steps.iter().any(|step| step.action.name() == "promote-drbd"));
-        assert_eq!(looks, 1);
+    fn nor_is_one_at_the_very_first_look_while_drbd_is_connected() {
+        let (decided, _) = decided(0);
+        assert_eq!(decided.unwrap_err().kind, crate::decide::RefusalKind::VipAnswers);
     }
 
     #[test]
     fn silence_counts_when_it_lasts() {
         let now = Instant::now();
-        assert!(answered_lately(Some(now), now + SILENCE_OF_THE_DEAD / 2));
-        assert!(!answered_lately(Some(now), now + SILENCE_OF_THE_DEAD));
-        assert!(!answered_lately(None, now));
+        let mut silence = Silence::default();
+        silence.heard(false, now, now);
+        assert!(silence.is_proof(false, now), "DRBD has seen the connection break, too");
+        assert!(!silence.is_proof(true, now + SILENCE_AGAINST_DRBD / 2));
+        assert!(silence.is_proof(true, now + SILENCE_AGAINST_DRBD));
+
+        silence.heard(true, now, now);
+        silence.heard(false, now, now);
+        assert!(!silence.is_proof(false, now + SILENCE_OF_THE_DEAD / 2), "it answered before");
+        assert!(silence.is_proof(true, now + SILENCE_OF_THE_DEAD));
     }
 }

@@ -35,11 +35,17 @@ pub(super) fn choose(
         return Some(Chosen::new(manager, ANSWERED));
     }
     let managers = &found.managers;
-    let active = managers.active.iter().map(|(manager, how)| Chosen::new(*manager, how.clone()));
     let groups = managers.haresources.iter().flat_map(|file| &file.groups);
+    // The takeover that Heartbeat asks for must not kill it.
+    let names_standin =
+        groups.clone().flat_map(|group| &group.resources).any(|held| held.script == "standin");
+    let heartbeat = if names_standin { ClusterManager::Heartbeat(None) } else { HEARTBEAT };
+    let active = managers.active.iter().map(|(manager, how)| {
+        Chosen::new(if *manager == HEARTBEAT { heartbeat } else { *manager }, how.clone())
+    });
     let of_heartbeat = groups
         .filter(|group| managers.ha_cf.is_some() && !group.resources.is_empty())
-        .map(|group| Chosen::new(HEARTBEAT, group.place.to_string()));
+        .map(|group| Chosen::new(heartbeat, group.place.to_string()));
     let of_keepalived = managers.keepalived.iter().filter(|instance| !instance.addresses.is_empty());
     let of_keepalived =
         of_keepalived.map(|instance| Chosen::new(ClusterManager::Keepalived, instance.place.to_string()));

@@ -204,6 +204,16 @@ fn heartbeat_tells_nearly_all() {
 }
 
 #[test]
+fn heartbeat_that_calls_standin_is_kept() {
+    let mut found = found();
+    found.managers.active.push((manager::HEARTBEAT, "heartbeat.service is active".to_owned()));
+    haresources(&mut found, "node1 standin::r0\n");
+    let answers = Answers { vip: Some((Ipv4Addr::new(10, 77, 0, 99), Some(24))), ..Answers::default() };
+    let draft = draft(&found, &answers).unwrap_or_else(|stop| panic!("{stop:#?}"));
+    assert_eq!(draft.cluster_manager.value, ClusterManager::Heartbeat(None));
+}
+
+#[test]
 fn none_of_this_nodes_addresses_is_the_peers() {
     let mut found = found();
     haresources(&mut found, "node1 drbddisk::r0 10.77.0.100\n");

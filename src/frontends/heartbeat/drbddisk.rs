@@ -69,7 +69,7 @@ fn configuration(
     let host = super::host_for(action);
     match resource {
         Some(resource) => config::load_for_resource(resource, selector, &host),
-        None => config::load(selector, &host),
+        None => super::configuration(selector, action),
     }
 }
 

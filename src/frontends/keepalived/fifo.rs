@@ -72,6 +72,7 @@ pub(super) fn attend(mut attendant: Attendant, path: &Path) -> Outcome {
             Heard::Nothing => {}
             Heard::End => break,
         }
+        again |= attendant.release_is_due();
         if again {
             again = attendant.attend() == Next::Again;
         }

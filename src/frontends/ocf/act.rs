@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::check;
 use super::super::cli::directory;
+use super::super::kept;
 use super::super::managed::{Managed, Run, running};
 use super::super::say::say_error;
 use super::answer::{self, Answer, Code, Form, GivesUp, Next, Seen, UnderWay};
@@ -41,13 +42,17 @@ pub(super) fn act(action: Action, call: &Call) -> Answer {
     let file = directory("STANDIN_RUN_DIR", "/run/standin")
         .join("pacemaker")
         .join(format!("{}.yaml", if call.instance.is_empty() { "standin" } else { &call.instance }));
-    // What gives up or only looks must not fail for want of credentials.
-    let host = match action {
-        Action::Monitor | Action::Stop | Action::Demote => Host::this_machine().unexamined(),
-        _ => Host::this_machine(),
-    };
+    // That must not fail for want of credentials.
+    let host = Host::this_machine();
+    let host = if gives_up_or_looks(action) { host.unexamined() } else { host };
     let described = match parameters::configuration(&call.parameters, &file, &host) {
         Ok(described) => described,
+        Err(wrong @ (Wrong::File(_) | Wrong::NoFile(_))) if gives_up_or_looks(action) => {
+            match kept::load(call.parameters.get(CONFIG).map(String::as_str)) {
+                Ok(config) => Described { config, text: None },
+                Err(_) => return answer::misconfigured(action, call.probe, &wrong),
+            }
+        }
         Err(wrong) => return answer::misconfigured(action, call.probe, &wrong),
     };
     let agent = Agent { call, described: &described, file, begun };
@@ -67,6 +72,10 @@ pub(super) fn act(action: Action, call: &Call) -> Answer {
         Action::ValidateAll => agent.checked(action).unwrap_or_else(|| agent.validate()),
         Action::Notify | Action::MetaData | Action::Usage => Answer::plain(Code::Success),
     }
+}
+
+fn gives_up_or_looks(action: Action) -> bool {
+    matches!(action, Action::Monitor | Action::Stop | Action::Demote)
 }
 
 struct Agent<'a> {
