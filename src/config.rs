@@ -50,12 +50,15 @@ pub fn load(selector: Option<&str>, host: &Host) -> Result<Config, ConfigErrors>
     parse(&file::read(&file)?, &file, host)
 }
 
-/// The name of the cluster that `selector` names as in [`load`], whether or not its file can be read.
+/// The name of the cluster that `selector` names as in [`load`], whether or not its file is there and can be read.
 ///
 /// # Errors
 /// None or several to choose from, or a file that is not named like a cluster's.
 pub fn name(selector: Option<&str>) -> Result<String, ConfigErrors> {
-    let file = file::select(selector, &file::directory())?;
+    let file = match selector {
+        Some(name_or_path) => name_or_path.into(),
+        None => file::select(None, &file::directory())?,
+    };
     Ok(file::cluster_name(&file)?)
 }
 

@@ -88,6 +88,13 @@ fn only_error_on(host: &Host, text: &str, message: &str, under: &str) {
 }
 
 #[test]
+fn a_cluster_has_its_name_without_its_file() {
+    assert_eq!(super::name(Some("orders")).unwrap(), "orders");
+    assert_eq!(super::name(Some("/nowhere/orders.yaml")).unwrap(), "orders");
+    assert!(super::name(Some("/nowhere/.yaml")).is_err());
+}
+
+#[test]
 fn every_value_arrives() {
     let seconds = Duration::from_secs;
     let node = |number: u8| NodeConfig {
