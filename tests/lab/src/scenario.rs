@@ -58,9 +58,9 @@ impl Story {
     }
 }
 
-/// How many moves there and back a run has: as the environment variable `STANDIN_LAB_MOVES` says, or two.
+/// How many moves there and back a run has: as the environment variable `STANDIN_LAB_MOVES` says, or one.
 pub fn moves() -> usize {
-    std::env::var("STANDIN_LAB_MOVES").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+    std::env::var("STANDIN_LAB_MOVES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// Where the logs of a run of this name are kept, the latest run's alone.
