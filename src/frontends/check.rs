@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::say::say;
 use super::{kept, managed, operate};
-use crate::config::{self, ClusterManager, Config, ConfigErrors, Host};
+use crate::config::{self, ClusterManager, Config, Host};
 use crate::decide::{self, Health, Now};
 use crate::journal;
 use crate::node::real::RealNode;
@@ -88,31 +88,42 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
 }
 
 /// A standby must be able to take over with what is written; an active node serves whatever is written.
-fn configuration(selector: Option<&str>) -> Result<Config, ConfigErrors> {
-    config::load(selector, &Host::this_machine()).or_else(|errors| kept::instead(selector, errors))
+fn judge(selector: Option<&str>, active: bool) -> Verdict {
+    match config::load(selector, &Host::this_machine()) {
+        Ok(config) => judge_by(&config, active),
+        Err(errors) => match kept::instead(selector, errors) {
+            Ok(config) => worse_for_its_file(judge_by(&config, active)),
+            Err(errors) => Verdict::Misconfigured(errors.to_string()),
+        },
+    }
 }
 
-fn judge(selector: Option<&str>, active: bool) -> Verdict {
-    let config = match configuration(selector) {
-        Ok(config) => config,
-        Err(errors) => return Verdict::Misconfigured(errors.to_string()),
-    };
+fn worse_for_its_file(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Judged(Health::Good(text) | Health::Degraded(text)) => Verdict::Judged(Health::Degraded(
+            format!("{text}, but its configuration can't be read any more (standin plan shows why)"),
+        )),
+        bad => bad,
+    }
+}
+
+fn judge_by(config: &Config, active: bool) -> Verdict {
     let look = |past| RealNode::new(config.clone(), past).observe_local();
-    let running = managed::running(&config).map(|running| running.goal);
+    let running = managed::running(config).map(|running| running.goal);
     if !active && let Some(goal) = running {
         let what = goal.map_or_else(|| "takeover or release".to_owned(), |goal| goal.to_string());
         return Verdict::Judged(Health::Good(format!("a {what} runs on {}", config.this_node.name)));
     }
     let mut observation = look(Past::default());
     if active {
-        return Verdict::Judged(decide::serves(&observation, &config));
+        return Verdict::Judged(decide::serves(&observation, config));
     }
     if is_puzzling(&observation)
-        && let Ok(past) = operate::past(&config)
+        && let Ok(past) = operate::past(config)
     {
         observation = look(past);
     }
-    Verdict::Judged(decide::fitness(&observation, &config, &now(&config)))
+    Verdict::Judged(decide::fitness(&observation, config, &now(config)))
 }
 
 /// Only the journal tells whether a disconnected resource is one that a takeover of ours left so.
@@ -185,6 +196,14 @@ fn plugin_line(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_broken_under_a_node_that_serves_is_a_warning() {
+        let serves = worse_for_its_file(Verdict::Judged(Health::Good("it serves".to_owned())));
+        assert_eq!((code(&serves), plugin_code(&serves)), (0, 1));
+        let not = worse_for_its_file(Verdict::Judged(Health::Bad("it does not".to_owned())));
+        assert_eq!((code(&not), plugin_code(&not)), (1, 2));
+    }
 
     #[test]
     fn every_verdict_has_its_codes() {
