@@ -12,7 +12,9 @@ use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{Verdict, verdict};
 use crate::config::{ClusterManager, Config};
 use crate::failure::Failure;
-use crate::observation::{AddressProbe, ClusterManagerState, Fact, Mysqld, Observation, Past, Peer, Vip};
+use crate::observation::{
+    AddressProbe, ClusterManagerState, Drbd, Fact, Mysqld, Observation, Past, Peer, Vip,
+};
 use crate::plan::{Action, HeartbeatStop, shell_words};
 
 /// How long the one DRBD command of an observation may take.
@@ -31,12 +33,13 @@ pub struct RealNode {
     config: Config,
     past: Past,
     vip_silent_at: Mutex<Option<Instant>>,
+    last_drbd: Mutex<Option<Drbd>>,
 }
 
 impl RealNode {
     /// This machine, and what the journal says of earlier runs.
     pub fn new(config: Config, past: Past) -> Self {
-        Self { config, past, vip_silent_at: Mutex::new(None) }
+        Self { config, past, vip_silent_at: Mutex::new(None), last_drbd: Mutex::new(None) }
     }
 
     /// Repeats gratuitous ARP after this process has ended.
@@ -48,6 +51,21 @@ impl RealNode {
         let vip = &self.config.vip;
         let deadline = Instant::now() + WORKER_STARTS;
         worker::announce(&vip.interface, vip.address.addr(), count, interval, deadline)
+    }
+
+    /// The commands that act on a resource come from a process; as long as its state is the same, they are.
+    fn look_at_drbd(&self) -> Fact<Drbd> {
+        let config = &self.config;
+        let last = self.last_drbd.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        if let Some(last) = last
+            && let Fact::Known(state) = drbd::observe_state(&config.resource, &config.mount.device, DRBD_LOOK)
+            && (Drbd { commands: last.commands.clone(), ..state }) == last
+        {
+            return Fact::Known(last);
+        }
+        let seen = drbd::observe(&config.resource, &config.mount.device, DRBD_LOOK);
+        *self.last_drbd.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = seen.known().cloned();
+        seen
     }
 
     fn look_at_network(&self) -> (Vip, Peer, Vec<AddressProbe>) {
@@ -204,7 +222,7 @@ impl Node for RealNode {
         let config = &self.config;
         thread::scope(|scope| {
             let network = scope.spawn(|| self.look_at_network());
-            let drbd = scope.spawn(|| drbd::observe(&config.resource, &config.mount.device, DRBD_LOOK));
+            let drbd = scope.spawn(|| self.look_at_drbd());
             let mysqld: Fact<Mysqld> = mysqld::observe(&config.mysqld, &config.mount);
             let mount = filesystem::observe(&config.mount);
             let cluster_manager = self.look_at_cluster_manager();
