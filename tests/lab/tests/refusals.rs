@@ -251,7 +251,7 @@ fn credentials_that_others_can_read() -> Result<()> {
         let cluster = Cluster::install(lab, &ClusterOptions::default())?;
         let before = State::of(two)?;
         two.run_ok("chmod 644 /etc/standin/r0.cnf")?;
-        for command in ["takeover", "release", "plan", "status"] {
+        for command in ["takeover", "plan"] {
             let output = cluster.expect(two, command, 2)?;
             for part in ["/etc/standin/r0.cnf", "chmod 0600", "/etc/standin/r0.yaml:"] {
                 ensure!(output.stderr.contains(part), "{part:?} is missing: {output}");
@@ -262,6 +262,10 @@ fn credentials_that_others_can_read() -> Result<()> {
         let after = State::of(two)?;
         ensure!(before == after, "changed:\n{before}\n{after}");
         ensure!(cluster.journal(two)?.is_empty());
+        // What gives up or only looks needs no password.
+        for command in ["status", "release"] {
+            cluster.expect(two, command, 0)?;
+        }
         two.run_ok("chmod 600 /etc/standin/r0.cnf")?;
         cluster.expect(two, "plan", 0)?;
         Ok(())
