@@ -3,21 +3,13 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use standin::config::Config;
 use standin::decide::{FenceAnswer, Health, Now, fitness, serves};
-use standin::node::Node;
-use standin::node::simulated::{SimulatedNode, World};
 use standin::observation::*;
 use standin::plan::Goal;
-use support::config;
+use support::{config, seen_by};
 
 type Change = fn(&mut Observation);
-
-fn seen_by(node: usize) -> Observation {
-    SimulatedNode::new(Arc::new(Mutex::new(World::new())), node, config()).observe()
-}
 
 fn active() -> Observation {
     seen_by(0)

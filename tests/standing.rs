@@ -4,17 +4,10 @@
 mod support;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
 use standin::decide::{Health, Part, Standing, health, standing};
-use standin::node::Node;
-use standin::node::simulated::{SimulatedNode, World};
 use standin::observation::*;
-use support::config;
-
-fn seen_by(node: usize) -> Observation {
-    SimulatedNode::new(Arc::new(Mutex::new(World::new())), node, config()).observe()
-}
+use support::{config, seen_by};
 
 /// The node that serves.
 fn active() -> Observation {

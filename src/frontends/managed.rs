@@ -28,6 +28,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LAST_LINES: Duration = Duration::from_millis(200);
 /// The most that is kept of the manager's time for an answer, and for taking back what was begun.
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long another run may stay in one step, mysqld's start aside, before it counts as hanging: the longest limits of the
+/// defaults are a third of this.
+const HANGS: Duration = Duration::from_secs(15 * 60);
 /// How long an interrupted run may take to take back what it did when nobody set a limit.
 const UNDO: Duration = Duration::from_secs(120);
 
@@ -116,8 +119,13 @@ impl Managed<'_> {
     /// Waits for a run of another process to end, after interrupting it if it is to be.
     fn wait_for(&self, time: &Time, interrupt: impl Fn(&Running) -> bool) -> Option<Run> {
         let mut told = None;
+        let mut moved = (None, Instant::now());
         while let Some(running) = running(self.config) {
             let pid = running.holder.pid;
+            if moved.0 != Some((pid, running.step.clone())) {
+                moved = (Some((pid, running.step.clone())), Instant::now());
+            }
+            let hangs = running.step.as_deref() != Some("start-mysqld") && moved.1.elapsed() >= HANGS;
             let to_be_interrupted = interrupt(&running);
             // A run that has just taken the lock says only a moment later what it is for.
             if told != Some((pid, to_be_interrupted)) {
@@ -132,7 +140,7 @@ impl Managed<'_> {
                 }
                 told = Some((pid, to_be_interrupted));
             }
-            if time.is_over() {
+            if time.is_over() || hangs {
                 return Some(match running.step.as_deref() {
                     Some("start-mysqld") if !to_be_interrupted => {
                         Run::GoesOn { progress: format!("mysqld is starting (process {pid} follows it)") }
@@ -140,7 +148,8 @@ impl Managed<'_> {
                     step => Run::Ended {
                         outcome: Outcome::Failed,
                         reason: Some(format!(
-                            "another standin (process {pid}) has not ended in time; it is in {}",
+                            "another standin (process {pid}) has not ended in time; it is in {}; see what it waits for (ps -fp \
+                             {pid}; dmesg), end it (kill {pid}) and try again",
                             step.unwrap_or("its wait for the peer")
                         )),
                     },

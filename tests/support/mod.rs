@@ -13,8 +13,15 @@ use standin::config::{ClusterManager, Config, Limits, MountConfig, MysqldConfig,
 use standin::execute::{Phase, Reporter};
 use standin::failure::Failure;
 use standin::journal::{Entry, Event, Sink};
-use standin::node::Applied;
+use standin::node::simulated::{SimulatedNode, World};
+use standin::node::{Applied, Node};
+use standin::observation::Observation;
 use standin::plan::{HeartbeatStop, MysqldControl};
+
+/// What a node of an undisturbed pair sees; 0 serves, 1 stands by.
+pub fn seen_by(node: usize) -> Observation {
+    SimulatedNode::new(Arc::new(Mutex::new(World::new())), node, config()).observe()
+}
 
 /// Node 1 of a cluster whose node 0 is its peer, under Heartbeat, without a fence command.
 pub fn config() -> Config {
