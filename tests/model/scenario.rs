@@ -1,0 +1,356 @@
+//! The model itself: every scenario is a configuration, the faults that may happen, and who may act.
+
+use standin::decide::{FenceAnswer, FenceDecision, FenceRequest};
+use standin::observation::Role;
+use standin::plan::Goal;
+use stateright::{Model, Property};
+
+use super::agent::{self, Deed, GivingUp};
+use super::judge::{Evidence, Judge, PlanId};
+use super::look::View;
+use super::properties;
+use super::steps::{self, Killed};
+use super::world::{Branch, Handler, Mount, Mysqld, Power, World};
+
+/// What may go wrong, once for each unit of the budget. What mends it costs nothing and may happen at any later moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    PowerCut,
+    /// Stunned for a moment that is shorter than the rules of silence ask for.
+    ShortPause,
+    LongPause,
+    ClientLinkCut,
+    ReplicationLinkCut,
+    MysqldDies,
+    MysqldHangs,
+    ReadOnly,
+    DiskHangs,
+    /// A takeover or release is killed.
+    StandinKilled,
+    /// DRBD's handler is killed before it answers.
+    HandlerKilled,
+    /// A person releases the active node.
+    Release,
+}
+
+impl Fault {
+    /// All of them.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::PowerCut,
+        Self::ShortPause,
+        Self::LongPause,
+        Self::ClientLinkCut,
+        Self::ReplicationLinkCut,
+        Self::MysqldDies,
+        Self::MysqldHangs,
+        Self::ReadOnly,
+        Self::DiskHangs,
+        Self::StandinKilled,
+        Self::HandlerKilled,
+        Self::Release,
+    ];
+}
+
+/// One transition; the number is that of the machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    Fault(usize, Fault),
+    Killed(usize, Killed),
+    PowerOn(usize),
+    Resume(usize),
+    ClientLinkMended(usize),
+    ReplicationLinkMended,
+    Notices(usize),
+    Connect,
+    ResyncEnds,
+    /// DRBD's handler looks once; `waited`: the peer has had its time to connect again.
+    HandlerAnswers(usize, FenceAnswer),
+    Writes(usize),
+    /// A person or a cluster manager calls `standin takeover`.
+    TakeoverIsAsked(usize, PlanId),
+    /// The next step of the run, or the next undo.
+    Step(usize),
+    Agent(usize, Deed),
+    /// A cluster manager that hears nothing of the other one adds the virtual IP by its own script.
+    ManagerAddsTheAddress(usize),
+}
+
+/// A scenario.
+pub(crate) struct Scenario {
+    pub(crate) judge: Judge,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) budget: u8,
+    /// An agent runs on each node.
+    pub(crate) agents: bool,
+    /// People or cluster managers ask for a takeover, at any moment.
+    pub(crate) hands: bool,
+    /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
+    pub(crate) manager_has_an_address_script: bool,
+    pub(crate) giving_up: GivingUp,
+}
+
+impl Scenario {
+    /// Agents and hands, all faults, the shipped rules.
+    pub(crate) fn new(settings: &str, drbd_fences: bool, budget: u8) -> Self {
+        Self {
+            judge: Judge::new(settings, drbd_fences, Evidence::Shipped),
+            faults: Fault::ALL.to_vec(),
+            budget,
+            agents: true,
+            hands: true,
+            manager_has_an_address_script: false,
+            giving_up: GivingUp::ReleaseFirst,
+        }
+    }
+
+    /// Without some faults.
+    pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
+        self.faults.retain(|fault| !faults.contains(fault));
+        self
+    }
+
+    fn has_manager(&self) -> bool {
+        self.manager_has_an_address_script
+    }
+
+    fn may_happen(&self, world: &World, me: usize, fault: Fault) -> bool {
+        let it = &world.machines[me];
+        let on = it.is_on();
+        match fault {
+            Fault::PowerCut => it.power != Power::Off,
+            Fault::ShortPause | Fault::LongPause => on,
+            Fault::ClientLinkCut => !world.client_cut[me],
+            Fault::ReplicationLinkCut => me == 0 && !world.replication_cut,
+            Fault::MysqldDies => on && it.mysqld != Mysqld::No,
+            Fault::MysqldHangs => on && it.mysqld == Mysqld::Serves,
+            Fault::ReadOnly => on && it.mount == Mount::Writable,
+            Fault::DiskHangs => on && it.mount != Mount::No && !it.disk_hangs,
+            Fault::StandinKilled => on && it.run.is_some(),
+            Fault::HandlerKilled => on && it.handler == Handler::Looks,
+            Fault::Release => on && it.run.is_none() && it.role == Role::Primary && !it.frozen,
+        }
+    }
+
+    fn faults(&self, world: &World, me: usize, events: &mut Vec<Event>) {
+        for fault in self.faults.iter().copied().filter(|fault| self.may_happen(world, me, *fault)) {
+            if fault == Fault::StandinKilled {
+                events.extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
+            } else {
+                events.push(Event::Fault(me, fault));
+            }
+        }
+    }
+
+    fn happens(&self, world: &mut World, me: usize, fault: Fault) {
+        let it = &mut world.machines[me];
+        match fault {
+            Fault::PowerCut => it.lose_power(),
+            Fault::ShortPause => it.power = Power::Paused { long: false },
+            Fault::LongPause => it.power = Power::Paused { long: true },
+            Fault::ClientLinkCut => world.client_cut[me] = true,
+            Fault::ReplicationLinkCut => world.replication_cut = true,
+            Fault::MysqldDies => it.mysqld = Mysqld::No,
+            Fault::MysqldHangs => it.mysqld = Mysqld::Hung,
+            Fault::ReadOnly => it.mount = Mount::ReadOnly,
+            Fault::DiskHangs => it.disk_hangs = true,
+            Fault::HandlerKilled => it.handler = Handler::Ended(FenceAnswer::NotKnown),
+            Fault::Release => {
+                if let Ok(plan) = self.judge.release(&View::of(world, me, false)) {
+                    steps::start(world, me, plan, Goal::Release);
+                }
+            }
+            Fault::StandinKilled => unreachable!("it is killed at a certain moment"),
+        }
+    }
+
+    /// What DRBD's handler may answer now. That it looks again changes nothing.
+    fn handler(&self, world: &World, me: usize) -> Vec<Event> {
+        let view = View::of(world, me, true);
+        let mut answers = Vec::new();
+        for reconnect_waited in [false, true] {
+            let request = FenceRequest { own: None, reconnect_waited, io_was_suspended: true };
+            let answer = match self.judge.fence_peer(&view, request) {
+                FenceDecision::Answer(answer, _) => answer,
+                // The command makes sure of it.
+                FenceDecision::Fence { .. } => FenceAnswer::PeerFenced,
+                FenceDecision::LookAgain(_) => continue,
+            };
+            let event = Event::HandlerAnswers(me, answer);
+            if !answers.contains(&event) {
+                answers.push(event);
+            }
+        }
+        answers
+    }
+
+    fn manager_hears_nothing(&self, world: &World, me: usize) -> bool {
+        let (it, other) = (&world.machines[me], &world.machines[1 - me]);
+        let hears = other.is_on()
+            && other.manager
+            && (world.clients_network_joins() || !world.replication_cut);
+        self.manager_has_an_address_script
+            && it.is_on()
+            && it.manager
+            && !it.vip
+            && !hears
+            && agent::silence_lasts(world, me)
+    }
+
+    /// What happens by itself and is no fault: the kernel, DRBD, mended things, standin.
+    pub(crate) fn own_motion(&self, world: &World, events: &mut Vec<Event>) {
+        for me in 0..2 {
+            let it = &world.machines[me];
+            match it.power {
+                Power::Off => events.push(Event::PowerOn(me)),
+                Power::Paused { .. } => events.push(Event::Resume(me)),
+                Power::On => {}
+            }
+            if world.client_cut[me] {
+                events.push(Event::ClientLinkMended(me));
+            }
+        }
+        if world.replication_cut {
+            events.push(Event::ReplicationLinkMended);
+        }
+        self.without_repair(world, events);
+    }
+
+    /// The same, but nothing is mended.
+    pub(crate) fn without_repair(&self, world: &World, events: &mut Vec<Event>) {
+        for me in 0..2 {
+            let it = &world.machines[me];
+            if !it.is_on() {
+                continue;
+            }
+            if world.has_stale_connection(me) {
+                events.push(Event::Notices(me));
+            }
+            if it.handler == Handler::Looks {
+                events.extend(self.handler(world, me));
+            }
+            if it.run.is_some() {
+                let mut next = world.clone();
+                if steps::advance(&mut next, me, &self.judge) {
+                    events.push(Event::Step(me));
+                }
+            }
+            if self.agents {
+                let deeds = agent::deeds(world, me, &self.judge);
+                events.extend(deeds.into_iter().map(|deed| Event::Agent(me, deed)));
+            }
+            if self.manager_hears_nothing(world, me) {
+                events.push(Event::ManagerAddsTheAddress(me));
+            }
+        }
+        if world.can_connect() {
+            events.push(Event::Connect);
+        }
+        if world.resyncs() {
+            events.push(Event::ResyncEnds);
+        }
+    }
+
+    /// What people and cluster managers may ask for.
+    pub(crate) fn asked(&self, world: &World, me: usize) -> Vec<PlanId> {
+        let it = &world.machines[me];
+        if !it.is_on() || it.run.is_some() || world.serves(me) {
+            return Vec::new();
+        }
+        let view = View::of(world, me, false);
+        let fences = self.judge.config(me).fence.is_some();
+        let mut plans = Vec::new();
+        for waited_out in [false, true].into_iter().filter(|waited_out| fences || !waited_out) {
+            if let Ok(plan) = self.judge.takeover(&view, waited_out)
+                && (agent::silence_lasts(world, me) || !self.judge.stands_on_silence(plan, &view))
+                && !plans.contains(&plan)
+                && !self.judge.plan(plan).0.steps.is_empty()
+            {
+                plans.push(plan);
+            }
+        }
+        plans
+    }
+
+    /// The world after an event.
+    pub(crate) fn after(&self, world: &World, event: &Event) -> World {
+        let mut next = world.clone();
+        match event {
+            Event::Fault(me, fault) => {
+                next.faults_left -= 1;
+                self.happens(&mut next, *me, *fault);
+            }
+            Event::Killed(me, how) => {
+                next.faults_left -= 1;
+                steps::kill(&mut next, *me, &self.judge, *how);
+            }
+            Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences, self.has_manager()),
+            Event::Resume(me) => next.machines[*me].power = Power::On,
+            Event::ClientLinkMended(me) => next.client_cut[*me] = false,
+            Event::ReplicationLinkMended => next.replication_cut = false,
+            Event::Notices(me) => next.notice_broken_connection(*me, self.judge.drbd_fences),
+            Event::Connect => next.shake_hands(),
+            Event::ResyncEnds => next.end_resync(),
+            Event::HandlerAnswers(me, answer) => {
+                if *answer == FenceAnswer::PeerFenced {
+                    next.machines[1 - me].lose_power();
+                }
+                steps::take_answer(&mut next, *me, *answer);
+            }
+            Event::Writes(me) => next.machines[*me].branch = Branch::Written,
+            Event::TakeoverIsAsked(me, plan) => steps::start(&mut next, *me, *plan, Goal::Takeover),
+            Event::Step(me) => {
+                steps::advance(&mut next, *me, &self.judge);
+            }
+            Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, self.giving_up, deed),
+            Event::ManagerAddsTheAddress(me) => next.machines[*me].vip = true,
+        }
+        next.hear();
+        next
+    }
+}
+
+impl Model for Scenario {
+    type State = World;
+    type Action = Event;
+
+    fn init_states(&self) -> Vec<World> {
+        let mut world = World::healthy(self.has_manager(), self.budget);
+        for me in 0..2 {
+            let memory = &mut world.machines[me].memory;
+            memory.in_step = true;
+            (memory.was_active, memory.peer_was_active) = (me == 0, me == 1);
+        }
+        vec![world]
+    }
+
+    fn actions(&self, world: &World, events: &mut Vec<Event>) {
+        // What follows a broken invariant is of no interest.
+        if !properties::all_hold(world) {
+            return;
+        }
+        self.own_motion(world, events);
+        for me in 0..2 {
+            if world.faults_left > 0 {
+                self.faults(world, me, events);
+            }
+            if self.hands {
+                events.extend(self.asked(world, me).into_iter().map(|plan| Event::TakeoverIsAsked(me, plan)));
+            }
+            if world.can_write_alone(me) {
+                events.push(Event::Writes(me));
+            }
+        }
+    }
+
+    fn next_state(&self, world: &World, event: Event) -> Option<World> {
+        Some(self.after(world, &event))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::of(self)
+    }
+
+    fn format_action(&self, event: &Event) -> String {
+        super::words::of(event, &self.judge)
+    }
+}
