@@ -21,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) was_active: bool,
     /// This node gave up by itself.
     pub(crate) gave_up: bool,
+    /// The latest run ended stuck: a person was told what to type.
+    pub(crate) stuck: bool,
     pub(crate) then: Then,
 }
 
@@ -41,6 +43,7 @@ impl Memory {
     /// A takeover or release of this node has ended.
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;
+        self.stuck = outcome == Outcome::Stuck;
         if self.then == Then::Releases && goal == Goal::Release {
             self.then = if done { Then::StopsTheManager } else { Then::Resets };
         }

@@ -1,6 +1,6 @@
 //! What must hold: three invariants of every state, and one of the states in which nothing moves any more.
 
-use standin::decide::{Refusal, RefusalKind, Watch};
+use standin::decide::{Guard, Refusal, RefusalKind, Watch};
 use standin::observation::{Connection, Disk, Role};
 use standin::plan::Goal;
 use stateright::Property;
@@ -73,6 +73,12 @@ fn has_service_or_reason(scenario: &Scenario, world: &World) -> bool {
 /// Why a machine does not serve in a settled state: the sentence, or what is wrong with it.
 pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<String, String> {
     let view = View::of(world, me, false);
+    if let Guard::Stay(text) = scenario.judge.guard(&view, agent::known(world, me, true)) {
+        return Ok(text);
+    }
+    if world.machines[me].memory.stuck {
+        return Ok("standin is stuck, and has said what to type".to_owned());
+    }
     match scenario.judge.takeover(&view, true) {
         Err(refusal) => says_why(&refusal, world, me),
         Ok(_) if scenario.hands => leads_to_service(scenario, world, me),

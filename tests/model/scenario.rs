@@ -201,6 +201,7 @@ impl Scenario {
         for me in 0..2 {
             let it = &world.machines[me];
             match it.power {
+                Power::Off if self.weighs_the_first_steps(world, 1 - me) => {}
                 Power::Off => events.push(Event::PowerOn(me)),
                 Power::Paused { .. } => events.push(Event::Resume(me)),
                 Power::On => {}
@@ -213,6 +214,18 @@ impl Scenario {
             events.push(Event::ReplicationLinkMended);
         }
         self.without_repair(world, events);
+    }
+
+    /// Whether a takeover is between its decision and the loss of DRBD's connection. A machine takes longer to boot: none of
+    /// these steps waits for anything.
+    fn weighs_the_first_steps(&self, world: &World, me: usize) -> bool {
+        let it = &world.machines[me];
+        it.is_on()
+            && it.run.is_some_and(|run| {
+                let (plan, _) = self.judge.plan(run.plan);
+                let disconnect = plan.steps.iter().position(|step| step.action.name() == "disconnect-drbd");
+                !run.undoing && disconnect.is_some_and(|disconnect| run.next <= disconnect)
+            })
     }
 
     /// The same, but nothing is mended.
