@@ -64,5 +64,6 @@ fn try_it() {
     let mut scenario = Scenario::new(&settings, env("DRBD") != "dont-care", env("BUDGET").parse().unwrap_or(1)).without(&without);
     scenario.hands = env("HANDS") != "no";
     scenario.agents = env("AGENTS") != "no";
+    scenario.cured = env("CURED") == "yes";
     search("try", scenario);
 }

@@ -94,7 +94,7 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
     let it = &world.machines[me];
     let Memory { in_step, peer_was_active, was_active, gave_up, .. } = it.memory;
     Known {
-        in_step,
+        in_step: in_step && !it.doubts,
         peer_was_active,
         was_active,
         gave_up,

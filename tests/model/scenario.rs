@@ -87,6 +87,8 @@ pub(crate) struct Scenario {
     /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
     pub(crate) manager_has_an_address_script: bool,
     pub(crate) giving_up: GivingUp,
+    /// What is known to be missing is there: a node knows that it was held or cut off, and a handler waits for a silence to last.
+    pub(crate) cured: bool,
 }
 
 impl Scenario {
@@ -100,6 +102,7 @@ impl Scenario {
             hands: true,
             manager_has_an_address_script: false,
             giving_up: GivingUp::ReleaseFirst,
+            cured: false,
         }
     }
 
@@ -175,6 +178,10 @@ impl Scenario {
                 FenceDecision::Fence { .. } => FenceAnswer::PeerFenced,
                 FenceDecision::LookAgain(_) => continue,
             };
+            let unproven = world.machines[me].doubts || !agent::silence_lasts(world, me);
+            if self.cured && answer == FenceAnswer::PeerDown && unproven {
+                continue;
+            }
             let event = Event::HandlerAnswers(me, answer);
             if !answers.contains(&event) {
                 answers.push(event);
@@ -297,7 +304,11 @@ impl Scenario {
                 steps::kill(&mut next, *me, &self.judge, *how);
             }
             Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences, self.has_manager()),
-            Event::Resume(me) => next.machines[*me].power = Power::On,
+            Event::Resume(me) => {
+                let it = &mut next.machines[*me];
+                it.doubts |= self.cured && it.power == Power::Paused { long: true };
+                it.power = Power::On;
+            }
             Event::ClientLinkMended(me) => next.client_cut[*me] = false,
             Event::ReplicationLinkMended => next.replication_cut = false,
             Event::Notices(me) => next.notice_broken_connection(*me, self.judge.drbd_fences),
@@ -318,6 +329,11 @@ impl Scenario {
             Event::ManagerAddsTheAddress(me) => next.machines[*me].vip = true,
         }
         next.hear();
+        for me in 0..2 {
+            let view = View::of(&next, me, false);
+            let cut_off = view.peer_is_silent() && !view.witness_answers && next.machines[me].is_on();
+            next.machines[me].doubts |= self.cured && cut_off;
+        }
         next
     }
 }

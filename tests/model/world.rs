@@ -85,6 +85,8 @@ pub(crate) struct Machine {
     /// What the journal of this boot says.
     pub(crate) marks: Marks,
     pub(crate) memory: Memory,
+    /// The peer may have taken over without this node seeing it: it was held for long, or it saw neither peer nor witness.
+    pub(crate) doubts: bool,
 }
 
 /// Both machines and both networks. The clients and the witness are on the one network, DRBD is on the other.
@@ -119,6 +121,7 @@ impl Machine {
             run: None,
             marks: Marks::default(),
             memory: Memory::default(),
+            doubts: false,
         }
     }
 
@@ -266,6 +269,7 @@ impl World {
             it.connection = Connection::Connected;
             it.frozen = false;
             it.handler = Handler::Idle;
+            it.doubts = false;
             if source.is_some_and(|source| source != me) {
                 it.disk = Disk::Inconsistent;
             } else if it.disk != Disk::Inconsistent {
