@@ -21,7 +21,7 @@ pub(crate) struct Memory {
     pub(crate) was_active: bool,
     /// This node gave up by itself.
     pub(crate) gave_up: bool,
-    /// The latest run ended stuck: a person was told what to type.
+    /// A run ended stuck, and none has ended well since: a person was told what to type.
     pub(crate) stuck: bool,
     pub(crate) then: Then,
 }
@@ -43,7 +43,7 @@ impl Memory {
     /// A takeover or release of this node has ended.
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;
-        self.stuck = outcome == Outcome::Stuck;
+        self.stuck = outcome == Outcome::Stuck || self.stuck && !done;
         if self.then == Then::Releases && goal == Goal::Release {
             self.then = if done { Then::StopsTheManager } else { Then::Resets };
         }
@@ -122,8 +122,9 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
     }
     let view = View::of(world, me, false);
     let memory = it.memory.after_a_look(world, me, &view);
+    // What is decided stands on what the same look has shown.
     if memory != it.memory {
-        deeds.push(Deed::Remembers(memory));
+        return vec![Deed::Remembers(memory)];
     }
     match it.memory.then {
         _ if it.run.is_some() => return deeds,
@@ -146,7 +147,8 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
         _ => {}
     }
     let fences = judge.config(me).fence.is_some();
-    for waited_out in [false, true].into_iter().filter(|waited_out| fences || !waited_out) {
+    let may_have_waited = fences && !view.vip_at_peer;
+    for waited_out in [false, true].into_iter().filter(|waited_out| may_have_waited || !waited_out) {
         if let Watch::TakeOver(_) = judge.watch(&view, known(world, me, waited_out))
             && let Ok(plan) = judge.takeover(&view, waited_out)
         {

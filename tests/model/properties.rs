@@ -1,5 +1,6 @@
 //! What must hold: three invariants of every state, and one of the states in which nothing moves any more.
 
+use standin::config::AutomaticTakeover;
 use standin::decide::{Guard, Refusal, RefusalKind, Watch};
 use standin::observation::{Connection, Disk, Role};
 use standin::plan::Goal;
@@ -73,8 +74,14 @@ fn has_service_or_reason(scenario: &Scenario, world: &World) -> bool {
 /// Why a machine does not serve in a settled state: the sentence, or what is wrong with it.
 pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<String, String> {
     let view = View::of(world, me, false);
-    if let Guard::Stay(text) = scenario.judge.guard(&view, agent::known(world, me, true)) {
-        return Ok(text);
+    match scenario.judge.guard(&view, agent::known(world, me, true)) {
+        Guard::Stay(text) => return Ok(text),
+        Guard::Mend(_) => {
+            if let Err(refusal) = scenario.judge.takeover(&view, false) {
+                return says_why(&refusal, world, me);
+            }
+        }
+        _ => {}
     }
     if world.machines[me].memory.stuck {
         return Ok("standin is stuck, and has said what to type".to_owned());
@@ -84,10 +91,14 @@ pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<S
         Ok(_) if scenario.hands => leads_to_service(scenario, world, me),
         Ok(_) => match scenario.judge.watch(&view, agent::known(world, me, true)) {
             Watch::Refuse(refusal) => says_why(&refusal, world, me),
-            Watch::Well(text) if world.machines[me].memory.gave_up => Ok(text),
+            Watch::Well(text) if world.machines[me].memory.gave_up || by_a_person(scenario, me) => Ok(text),
             other => Err(format!("the agent does nothing: {other:?}")),
         },
     }
+}
+
+fn by_a_person(scenario: &Scenario, me: usize) -> bool {
+    scenario.judge.config(me).agent.takeover != AutomaticTakeover::Automatic
 }
 
 fn says_why(refusal: &Refusal, world: &World, me: usize) -> Result<String, String> {
