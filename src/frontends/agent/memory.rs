@@ -20,20 +20,28 @@ pub(super) struct Memory {
     pub(super) in_step: bool,
     /// The peer was seen to hold something.
     pub(super) peer_was_active: bool,
+    /// It was seen to change from standby to active.
+    pub(super) stepped_up: bool,
     /// DRBD was connected at some time since this node became active.
     pub(super) was_connected: bool,
+    was_standby: bool,
     results: VecDeque<bool>,
     silent_since: Option<Instant>,
     vip_silent_since: Option<Instant>,
     stalled_since: Option<Instant>,
     starting_since: Option<(i32, Instant)>,
-    frozen_since: Option<Instant>,
     last_look: Option<Instant>,
 }
 
 impl Memory {
     /// Takes in a look at everything: the network was asked.
-    pub(super) fn saw_everything(&mut self, seen: &Observation, config: &Config, began: Instant, ended: Instant) {
+    pub(super) fn saw_everything(
+        &mut self,
+        seen: &Observation,
+        config: &Config,
+        began: Instant,
+        ended: Instant,
+    ) {
         let probes = config.vip.interval * config.vip.misses;
         let pause = self.last_look.map_or(Duration::ZERO, |last| began.saturating_duration_since(last));
         let held_up = ended.saturating_duration_since(began) > probes + HELD_UP
@@ -54,8 +62,8 @@ impl Memory {
             self.in_step = is_in_step(seen);
         }
         let holds = |drbd: &Drbd| drbd.connection == Connection::Connected && drbd.peer_role == Role::Primary;
-        self.peer_was_active |= matches!(seen.vip.answer, Fact::Known(Some(_)))
-            || seen.drbd.known().is_some_and(holds);
+        self.peer_was_active |=
+            matches!(seen.vip.answer, Fact::Known(Some(_))) || seen.drbd.known().is_some_and(holds);
         self.saw_this_node(seen, config, ended);
     }
 
@@ -63,31 +71,31 @@ impl Memory {
     pub(super) fn saw_this_node(&mut self, seen: &Observation, config: &Config, now: Instant) {
         match decide::standing(seen, config) {
             Standing::Active => {
+                self.stepped_up |= self.was_standby;
+                self.was_standby = false;
                 self.was_active = true;
                 self.peer_was_active = false;
+                let connected = |drbd: &Drbd| drbd.connection == Connection::Connected;
+                self.was_connected |= seen.drbd.known().is_some_and(connected);
             }
             Standing::Standby => {
+                self.was_standby = true;
+                self.stepped_up = false;
                 self.was_active = false;
                 self.was_connected = false;
                 self.results.clear();
             }
             Standing::Partial { .. } | Standing::Unknown { .. } => {}
         }
-        if let Fact::Known(drbd) = &seen.drbd {
-            self.was_connected |= drbd.connection == Connection::Connected;
-            keep(&mut self.frozen_since, drbd.io_suspended && drbd.role == Role::Primary, now);
-        }
         let Fact::Known(mysqld) = &seen.mysqld else { return };
-        let process = mysqld.processes.iter().find(|process| process.on_our_device).map(|process| process.pid);
+        let process =
+            mysqld.processes.iter().find(|process| process.on_our_device).map(|process| process.pid);
         keep(&mut self.stalled_since, matches!(mysqld.answer, MysqldAnswer::Stalled(_)), now);
+        let listens_not = mysqld.answer == MysqldAnswer::Silent;
         self.starting_since = match (process, self.starting_since) {
-            (Some(pid), _) if mysqld.answer != MysqldAnswer::Silent => {
-                let _ = pid;
-                None
-            }
-            (Some(pid), Some((before, since))) if pid == before => Some((pid, since)),
-            (Some(pid), _) => Some((pid, now)),
-            (None, _) => None,
+            (Some(pid), Some((before, since))) if pid == before && listens_not => Some((pid, since)),
+            (Some(pid), _) if listens_not => Some((pid, now)),
+            _ => None,
         };
     }
 
@@ -137,11 +145,6 @@ impl Memory {
             _ => Duration::ZERO,
         }
     }
-
-    /// How long this node's I/O has been held back while it is Primary.
-    pub(super) fn frozen_for(&self, now: Instant) -> Duration {
-        self.frozen_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
 }
 
 fn keep(since: &mut Option<Instant>, holds: bool, now: Instant) {
@@ -150,7 +153,8 @@ fn keep(since: &mut Option<Instant>, holds: bool, now: Instant) {
 
 /// DRBD is connected, both disks are current, and that is no stale word: the replication address answers.
 fn is_in_step(seen: &Observation) -> bool {
-    let answers = seen.peer.addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
+    let answers =
+        seen.peer.addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
     let same = |drbd: &Drbd| {
         drbd.connection == Connection::Connected
             && drbd.disk == Disk::UpToDate
