@@ -12,6 +12,7 @@ mod takeover;
 mod watch;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,12 @@ pub struct Request {
     /// DRBD alone: other resources of the cluster manager do the rest.
     #[serde(default)]
     pub drbd_only: bool,
+    /// The call comes from this node's agent, which never fences a peer that has the virtual IP.
+    #[serde(default)]
+    pub from_agent: bool,
+    /// The agent has seen the peer silent for so long already.
+    #[serde(default)]
+    pub silent_for: Option<Duration>,
 }
 
 /// The part of a plan that was asked for.
