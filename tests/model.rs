@@ -6,6 +6,7 @@ mod model {
     pub(crate) mod judge;
     pub(crate) mod look;
     pub(crate) mod properties;
+    pub(crate) mod rules;
     pub(crate) mod scenario;
     pub(crate) mod steps;
     pub(crate) mod words;
@@ -61,9 +62,9 @@ fn try_it() {
     let env = |name: &str| std::env::var(name).unwrap_or_default();
     let without: Vec<Fault> = env("WITHOUT").split(',').filter(|name| !name.is_empty()).map(fault).collect();
     let settings = format!("{}{}", WITNESS, env("SETTINGS").replace(';', "\n"));
-    let mut scenario = Scenario::new(&settings, env("DRBD") != "dont-care", env("BUDGET").parse().unwrap_or(1)).without(&without);
+    let rules = if env("CURED") == "yes" { model::rules::Rules::all() } else { model::rules::Rules::shipped() };
+    let mut scenario = Scenario::new(&settings, env("DRBD") != "dont-care", env("BUDGET").parse().unwrap_or(1), rules).without(&without);
     scenario.hands = env("HANDS") != "no";
     scenario.agents = env("AGENTS") != "no";
-    scenario.cured = env("CURED") == "yes";
     search("try", scenario);
 }

@@ -1,23 +1,24 @@
-//! The agents: what they remember, and what they do with what the shipped guard and watch say.
+//! The agents: what they remember from look to look, and what they do with what the shipped guard and watch say.
 
-use standin::decide::{Guard, Watch};
+use standin::decide::{FenceAnswer, Guard, Standing, Watch};
 use standin::failure::Outcome;
 use standin::observation::{Connection, Disk, Role};
 use standin::plan::Goal;
 
 use super::judge::{Judge, Known, PlanId};
 use super::look::View;
+use super::rules::{Rule, Rules};
 use super::steps;
-use super::world::{Handler, Power, World};
+use super::world::{Handler, Mysqld, Power, World};
 
-/// What an agent remembers between two looks, and what it has begun.
+/// What an agent remembers between two looks, and what it has begun. A boot forgets it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
     /// When the peer was last seen to live, DRBD was connected to it and both disks were UpToDate.
     pub(crate) in_step: bool,
     /// The peer was seen to hold something.
     pub(crate) peer_was_active: bool,
-    /// This node was seen to serve since it booted.
+    /// This node was seen to serve, and not to hold nothing since.
     pub(crate) was_active: bool,
     /// This node gave up by itself.
     pub(crate) gave_up: bool,
@@ -31,11 +32,11 @@ pub(crate) struct Memory {
 pub(crate) enum Then {
     #[default]
     Nothing,
-    /// It gives up: a release runs or is to be run again.
-    Releases,
+    /// It gives up or steps down: a release runs.
+    Releases { then_the_manager: bool },
     /// It has released: the cluster manager is next.
     StopsTheManager,
-    /// What it gives up is stuck, or DRBD holds it: the machine is reset, if it may be.
+    /// The release is stuck: the machine is reset, if it may be.
     Resets,
 }
 
@@ -44,36 +45,44 @@ impl Memory {
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;
         self.stuck = outcome == Outcome::Stuck || self.stuck && !done;
-        if self.then == Then::Releases && goal == Goal::Release {
-            self.then = if done { Then::StopsTheManager } else { Then::Resets };
-        }
-        if done {
-            self.was_active = goal == Goal::Takeover;
+        if let (Then::Releases { then_the_manager }, Goal::Release) = (self.then, goal) {
+            self.then = match (done, then_the_manager) {
+                (true, true) => Then::StopsTheManager,
+                (true, false) => Then::Nothing,
+                (false, _) => Then::Resets,
+            };
         }
     }
 
-    /// What a look adds to it.
-    fn after_a_look(mut self, world: &World, me: usize, view: &View) -> Self {
+    /// What a look adds to it. An agent that guards does not ask the network.
+    fn after_a_look(mut self, world: &World, me: usize, view: &View, standing: &Standing) -> Self {
         let it = &world.machines[me];
-        if view.peer_answers.contains(&true) {
-            self.in_step = it.connection == Connection::Connected
+        match standing {
+            Standing::Active => (self.was_active, self.peer_was_active) = (true, false),
+            Standing::Standby => self.was_active = false,
+            Standing::Partial { .. } | Standing::Unknown { .. } => {}
+        }
+        if is_guarded(self, standing) {
+            return self;
+        }
+        if !view.peer_is_silent() {
+            self.in_step = view.peer_answers[0]
+                && it.connection == Connection::Connected
                 && it.disk == Disk::UpToDate
                 && it.peer_disk == Disk::UpToDate;
         }
         let peer_holds = it.connection == Connection::Connected && it.peer_role == Role::Primary;
         self.peer_was_active |= peer_holds || view.vip_at_peer;
-        self.was_active |= it.can_commit() && it.vip;
         self
     }
 }
 
-/// How the guard's giving up is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GivingUp {
-    /// Release in order, then stop the cluster manager.
-    ReleaseFirst,
-    /// A mutation: kill the cluster manager and leave the rest.
-    KillTheManagerAndLeaveTheRest,
+fn is_guarded(memory: Memory, standing: &Standing) -> bool {
+    match standing {
+        Standing::Active => true,
+        Standing::Standby => false,
+        Standing::Partial { .. } | Standing::Unknown { .. } => memory.was_active,
+    }
 }
 
 /// The next thing that an agent does.
@@ -102,13 +111,14 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
         waited_out,
         fence_answer: match it.handler {
             Handler::Ended(answer) => Some(answer),
-            Handler::Idle | Handler::Looks => None,
+            Handler::Idle | Handler::Looks => None::<FenceAnswer>,
         },
         disk_hangs: it.disk_hangs,
+        carrier_lost: world.client_cut[me],
     }
 }
 
-/// Whether a silence of the peer is longer than the rules of silence ask for. Only a short pause is not.
+/// Whether a silence of the peer is longer than the rules of silence ask for. Only that of a short pause is not.
 pub(crate) fn silence_lasts(world: &World, me: usize) -> bool {
     world.machines[1 - me].power != Power::Paused { long: false }
 }
@@ -116,41 +126,46 @@ pub(crate) fn silence_lasts(world: &World, me: usize) -> bool {
 /// Everything that agent `me` may do now.
 pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
     let it = &world.machines[me];
-    let mut deeds = Vec::new();
     if !it.is_on() {
-        return deeds;
+        return Vec::new();
     }
     let view = View::of(world, me, false);
-    let memory = it.memory.after_a_look(world, me, &view);
+    let standing = judge.standing(&view);
+    let memory = it.memory.after_a_look(world, me, &view, &standing);
     // What is decided stands on what the same look has shown.
     if memory != it.memory {
         return vec![Deed::Remembers(memory)];
     }
-    match it.memory.then {
-        _ if it.run.is_some() => return deeds,
-        Then::Nothing | Then::Releases => {}
-        Then::StopsTheManager => {
-            deeds.push(Deed::StopsTheManager);
-            return deeds;
-        }
-        Then::Resets => {
-            if judge.config(me).agent.self_fence {
-                deeds.push(Deed::Resets);
-            }
-            return deeds;
-        }
+    if it.run.is_some() {
+        return Vec::new();
     }
-    match judge.guard(&view, known(world, me, false)) {
-        Guard::GiveUp(_) => deeds.push(Deed::GivesUp),
-        Guard::StepDown(_) => deeds.push(Deed::StepsDown),
-        Guard::Mend(_) => deeds.extend(judge.takeover(&view, false).ok().map(Deed::Mends)),
-        _ => {}
+    let self_fence = judge.config(me).agent.self_fence;
+    match memory.then {
+        Then::StopsTheManager => vec![Deed::StopsTheManager],
+        Then::Resets if self_fence => vec![Deed::Resets],
+        // It tries again now and then.
+        Then::Resets if it.frozen || it.disk_hangs || it.mysqld == Mysqld::Hung => Vec::new(),
+        _ if is_guarded(memory, &standing) => guards(world, me, judge, &view),
+        _ => watches(world, me, judge, &view),
     }
-    let fences = judge.config(me).fence.is_some();
-    let may_have_waited = fences && !view.vip_at_peer;
+}
+
+fn guards(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
+    match judge.guard(view, known(world, me, false)) {
+        Guard::GiveUp(_) => vec![Deed::GivesUp],
+        Guard::StepDown(_) => vec![Deed::StepsDown],
+        Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends).into_iter().collect(),
+        Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => Vec::new(),
+    }
+}
+
+fn watches(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
+    let may_have_waited = judge.config(me).fence.is_some() && !view.vip_at_peer && !view.vip_here;
+    let mut deeds = Vec::new();
     for waited_out in [false, true].into_iter().filter(|waited_out| may_have_waited || !waited_out) {
-        if let Watch::TakeOver(_) = judge.watch(&view, known(world, me, waited_out))
-            && let Ok(plan) = judge.takeover(&view, waited_out)
+        if let Watch::TakeOver(_) = judge.watch(view, known(world, me, waited_out))
+            && let Ok(plan) = judge.takeover_by_agent(view, waited_out)
+            && !deeds.contains(&Deed::TakesOver(plan))
         {
             deeds.push(Deed::TakesOver(plan));
         }
@@ -159,34 +174,40 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
 }
 
 /// Agent `me` does it.
-pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, giving_up: GivingUp, deed: &Deed) {
-    let release = judge.release(&View::of(world, me, false));
+pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, rules: &Rules, deed: &Deed) {
+    let view = View::of(world, me, false);
     let it = &mut world.machines[me];
     match deed {
         Deed::Remembers(memory) => it.memory = *memory,
         Deed::TakesOver(plan) | Deed::Mends(plan) => steps::start(world, me, *plan, Goal::Takeover),
         Deed::GivesUp => {
             it.memory.gave_up = true;
-            match (giving_up, release) {
-                (GivingUp::KillTheManagerAndLeaveTheRest, _) => {
-                    it.manager = false;
-                    it.memory.was_active = false;
-                }
-                (GivingUp::ReleaseFirst, Ok(plan)) => {
-                    it.memory.then = Then::Releases;
-                    steps::start(world, me, plan, Goal::Release);
-                }
-                (GivingUp::ReleaseFirst, Err(_)) => it.memory.then = Then::Resets,
+            if rules.has(Rule::ReleaseBeforeKill) {
+                gives_up(world, me, judge, &view, true);
+            } else {
+                it.manager = false;
+                it.memory.was_active = false;
             }
         }
         Deed::StepsDown => {
             it.vip = false;
-            it.memory.then = Then::Resets;
+            gives_up(world, me, judge, &view, false);
         }
         Deed::StopsTheManager => {
             it.manager = false;
             it.memory.then = Then::Nothing;
         }
-        Deed::Resets => world.machines[me].lose_power(),
+        Deed::Resets => it.lose_power(),
+    }
+}
+
+fn gives_up(world: &mut World, me: usize, judge: &Judge, view: &View, then_the_manager: bool) {
+    let memory = &mut world.machines[me].memory;
+    match judge.release(view) {
+        Ok(plan) => {
+            memory.then = Then::Releases { then_the_manager };
+            steps::start(world, me, plan, Goal::Release);
+        }
+        Err(_) => memory.then = Then::Resets,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use standin::config::{Config, Host, parse};
 use standin::decide::{
-    self, Decision, FenceDecision, FenceRequest, Guard, Guarding, Refusal, Request, Watch, Watching,
+    self, Decision, FenceDecision, FenceRequest, Guard, Guarding, Refusal, Request, Standing, Watch, Watching,
 };
 use standin::observation::Connection;
 use standin::plan::Plan;
@@ -28,15 +28,6 @@ mysqld: {unit: mariadb.service, socket: /run/mysqld/mysqld.sock}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PlanId(usize);
 
-/// What counts as evidence of a dead peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Evidence {
-    /// What the shipped decisions take for it.
-    Shipped,
-    /// A mutation: nobody answers for the virtual IP.
-    SilenceOfTheVirtualIp,
-}
-
 /// What an agent knows beside its look, of the kind that changes its decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Known {
@@ -51,19 +42,23 @@ pub(crate) struct Known {
     pub(crate) fence_answer: Option<decide::FenceAnswer>,
     /// Writes and queries don't come back.
     pub(crate) disk_hangs: bool,
+    /// The interface of the virtual IP has no carrier.
+    pub(crate) carrier_lost: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
-    Takeover { waited_out: bool },
+    Standing,
+    Takeover { waited_out: bool, from_agent: bool },
     Release,
     Watch(Known),
     Guard(Known),
 }
 
-/// An answer, without its texts.
+/// An answer.
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict {
+    Standing(Standing),
     Decided(Result<PlanId, Refusal>),
     Watch(Watch),
     Guard(Guard),
@@ -74,14 +69,15 @@ pub(crate) struct Judge {
     configs: [Config; 2],
     /// DRBD has `fencing resource-and-stonith` and standin's handler.
     pub(crate) drbd_fences: bool,
-    evidence: Evidence,
+    /// The shipped evidence of a dead peer is asked for. Otherwise the silence of the virtual IP is enough.
+    evidence: bool,
     verdicts: Mutex<FxHashMap<(View, Question), Verdict>>,
     plans: Mutex<Vec<(Plan, Request)>>,
 }
 
 impl Judge {
     /// The decisions for a cluster whose configuration ends with `settings`.
-    pub(crate) fn new(settings: &str, drbd_fences: bool, evidence: Evidence) -> Self {
+    pub(crate) fn new(settings: &str, drbd_fences: bool, evidence: bool) -> Self {
         let text = format!("{CLUSTER}{settings}");
         let config = |name| match parse(&text, "orders.yaml".as_ref(), &Host::fixed(name)) {
             Ok(config) => config,
@@ -111,9 +107,26 @@ impl Judge {
         lock(&self.plans)[id.0].clone()
     }
 
-    /// The shipped takeover decision.
+    /// The shipped judgement of what the node holds.
+    pub(crate) fn standing(&self, view: &View) -> Standing {
+        match self.ask(view, Question::Standing) {
+            Verdict::Standing(standing) => standing,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// The shipped takeover decision, for a person or a cluster manager.
     pub(crate) fn takeover(&self, view: &View, waited_out: bool) -> Result<PlanId, Refusal> {
-        match self.ask(view, Question::Takeover { waited_out }) {
+        self.takeover_for(view, Question::Takeover { waited_out, from_agent: false })
+    }
+
+    /// The shipped takeover decision, for this node's agent.
+    pub(crate) fn takeover_by_agent(&self, view: &View, waited_out: bool) -> Result<PlanId, Refusal> {
+        self.takeover_for(view, Question::Takeover { waited_out, from_agent: true })
+    }
+
+    fn takeover_for(&self, view: &View, question: Question) -> Result<PlanId, Refusal> {
+        match self.ask(view, question) {
             Verdict::Decided(decided) => decided,
             other => unreachable!("{other:?}"),
         }
@@ -163,8 +176,10 @@ impl Judge {
         let config = &self.configs[view.me];
         let seen = view.observation(config);
         match question {
-            Question::Takeover { waited_out } => {
-                let request = Request { waited_out: *waited_out, ..Request::default() };
+            Question::Standing => Verdict::Standing(decide::standing(&seen, config)),
+            Question::Takeover { waited_out, from_agent } => {
+                let request =
+                    Request { waited_out: *waited_out, from_agent: *from_agent, ..Request::default() };
                 self.keep(decide::takeover(&seen, config, &request), request)
             }
             Question::Release => {
@@ -195,7 +210,7 @@ impl Judge {
     fn as_evidence(&self, view: &View) -> View {
         let mut view = view.clone();
         let silent = !view.vip_here && !view.vip_at_peer;
-        if self.evidence == Evidence::SilenceOfTheVirtualIp && silent {
+        if !self.evidence && silent {
             view.peer_answers = [false; 2];
             view.witness_answers = true;
         }
@@ -207,7 +222,7 @@ impl Judge {
     pub(crate) fn stands_on_silence(&self, plan: PlanId, view: &View) -> bool {
         let (plan, _) = self.plan(plan);
         let has = |name| plan.steps.iter().any(|step| step.action.name() == name);
-        self.evidence == Evidence::Shipped
+        self.evidence
             && has("disconnect-drbd")
             && !has("fence-peer")
             && view.peer_is_silent()
@@ -237,6 +252,10 @@ impl Known {
             was_active: self.was_active,
             failures: config.agent.failures,
             write: hung(self.disk_hangs),
+            carrier: match self.carrier_lost {
+                true => decide::Check::Failed("eth0 has no carrier".to_owned()),
+                false => decide::Check::Passed,
+            },
             stalled_for: long,
             fence_answer: self.fence_answer,
             ..Guarding::default()

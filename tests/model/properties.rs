@@ -77,7 +77,7 @@ pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<S
     match scenario.judge.guard(&view, agent::known(world, me, true)) {
         Guard::Stay(text) => return Ok(text),
         Guard::Mend(_) => {
-            if let Err(refusal) = scenario.judge.takeover(&view, false) {
+            if let Err(refusal) = scenario.judge.takeover_by_agent(&view, false) {
                 return says_why(&refusal, world, me);
             }
         }

@@ -5,10 +5,11 @@ use standin::observation::Role;
 use standin::plan::Goal;
 use stateright::{Model, Property};
 
-use super::agent::{self, Deed, GivingUp};
-use super::judge::{Evidence, Judge, PlanId};
+use super::agent::{self, Deed};
+use super::judge::{Judge, PlanId};
 use super::look::View;
 use super::properties;
+use super::rules::{Rule, Rules};
 use super::steps::{self, Killed};
 use super::world::{Branch, Handler, Mount, Mysqld, Power, World};
 
@@ -86,23 +87,20 @@ pub(crate) struct Scenario {
     pub(crate) hands: bool,
     /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
     pub(crate) manager_has_an_address_script: bool,
-    pub(crate) giving_up: GivingUp,
-    /// What is known to be missing is there: a node knows that it was held or cut off, and a handler waits for a silence to last.
-    pub(crate) cured: bool,
+    pub(crate) rules: Rules,
 }
 
 impl Scenario {
-    /// Agents and hands, all faults, the shipped rules.
-    pub(crate) fn new(settings: &str, drbd_fences: bool, budget: u8) -> Self {
+    /// Agents and hands, and all faults.
+    pub(crate) fn new(settings: &str, drbd_fences: bool, budget: u8, rules: Rules) -> Self {
         Self {
-            judge: Judge::new(settings, drbd_fences, Evidence::Shipped),
+            judge: Judge::new(settings, drbd_fences, rules.has(Rule::Evidence)),
             faults: Fault::ALL.to_vec(),
             budget,
             agents: true,
             hands: true,
             manager_has_an_address_script: false,
-            giving_up: GivingUp::ReleaseFirst,
-            cured: false,
+            rules,
         }
     }
 
@@ -178,8 +176,8 @@ impl Scenario {
                 FenceDecision::Fence { .. } => FenceAnswer::PeerFenced,
                 FenceDecision::LookAgain(_) => continue,
             };
-            let unproven = world.machines[me].doubts || !agent::silence_lasts(world, me);
-            if self.cured && answer == FenceAnswer::PeerDown && unproven {
+            let too_early = self.rules.has(Rule::HandlerWaits) && !agent::silence_lasts(world, me);
+            if answer == FenceAnswer::PeerDown && (too_early || world.machines[me].doubts) {
                 continue;
             }
             let event = Event::HandlerAnswers(me, answer);
@@ -306,7 +304,7 @@ impl Scenario {
             Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences, self.has_manager()),
             Event::Resume(me) => {
                 let it = &mut next.machines[*me];
-                it.doubts |= self.cured && it.power == Power::Paused { long: true };
+                it.doubts |= self.rules.has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
                 it.power = Power::On;
             }
             Event::ClientLinkMended(me) => next.client_cut[*me] = false,
@@ -325,14 +323,14 @@ impl Scenario {
             Event::Step(me) => {
                 steps::advance(&mut next, *me, &self.judge);
             }
-            Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, self.giving_up, deed),
+            Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, &self.rules, deed),
             Event::ManagerAddsTheAddress(me) => next.machines[*me].vip = true,
         }
         next.hear();
         for me in 0..2 {
             let view = View::of(&next, me, false);
             let cut_off = view.peer_is_silent() && !view.witness_answers && next.machines[me].is_on();
-            next.machines[me].doubts |= self.cured && cut_off;
+            next.machines[me].doubts |= self.rules.has(Rule::KnowsItWasCutOff) && cut_off;
         }
         next
     }

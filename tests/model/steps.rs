@@ -96,8 +96,6 @@ pub(crate) struct Run {
     /// The steps that a failure takes back, a bit each.
     ours: u16,
     pub(crate) undoing: bool,
-    /// DRBD was connected when it was decided.
-    was_connected: bool,
 }
 
 /// What a step came to.
@@ -123,8 +121,7 @@ pub(crate) enum Killed {
 pub(crate) fn start(world: &mut World, me: usize, plan: PlanId, goal: Goal) {
     let it = &mut world.machines[me];
     it.marks = it.marks.with(goal, begin(goal, Vec::new()));
-    let was_connected = it.connection == Connection::Connected;
-    it.run = Some(Run { plan, next: 0, ours: 0, undoing: false, was_connected });
+    it.run = Some(Run { plan, next: 0, ours: 0, undoing: false });
 }
 
 /// The next step, or the next undo. False when it still waits.
@@ -267,13 +264,6 @@ fn apply(
             world.machines[1 - me].lose_power();
             Came::Done
         }
-        Action::DisconnectDrbd { .. }
-            if world.machines[me].connection == Connection::Connected
-                && world.machines[me].run.is_some_and(|run| !run.was_connected)
-                && std::env::var("CURE").is_ok_and(|cure| cure.contains("disconnect")) =>
-        {
-            Came::Refused
-        }
         Action::DisconnectDrbd { .. } => disconnect(world, me, judge.drbd_fences),
         Action::PromoteDrbd { command, .. } => {
             let forced = command.iter().any(|word| word == "--force");
@@ -359,9 +349,7 @@ fn promote(
         let view = View::of(world, me, true);
         let own = own();
         let request = FenceRequest { own: own.as_ref(), ..FenceRequest::default() };
-        let cured = std::env::var("CURE").is_ok_and(|cure| cure.contains("yielded"));
         let answer = match judge.fence_peer(&view, request) {
-            _ if cured && own.as_ref().is_some_and(|own| !own.peer_judged) => standin::decide::FenceAnswer::NotKnown,
             FenceDecision::Answer(answer, _) => answer,
             FenceDecision::Fence { .. } => {
                 world.machines[1 - me].lose_power();
