@@ -45,6 +45,9 @@ impl Memory {
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;
         self.stuck = outcome == Outcome::Stuck || self.stuck && !done;
+        if done {
+            self.was_active = goal == Goal::Takeover;
+        }
         if let (Then::Releases { then_the_manager }, Goal::Release) = (self.then, goal) {
             self.then = match (done, then_the_manager) {
                 (true, true) => Then::StopsTheManager,
@@ -151,7 +154,7 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
 }
 
 fn guards(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
-    match judge.guard(view, known(world, me, false)) {
+    match &*judge.guard(view, known(world, me, false)) {
         Guard::GiveUp(_) => vec![Deed::GivesUp],
         Guard::StepDown(_) => vec![Deed::StepsDown],
         Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends).into_iter().collect(),
@@ -163,7 +166,7 @@ fn watches(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
     let may_have_waited = judge.config(me).fence.is_some() && !view.vip_at_peer && !view.vip_here;
     let mut deeds = Vec::new();
     for waited_out in [false, true].into_iter().filter(|waited_out| may_have_waited || !waited_out) {
-        if let Watch::TakeOver(_) = judge.watch(view, known(world, me, waited_out))
+        if let Watch::TakeOver(_) = &*judge.watch(view, known(world, me, waited_out))
             && let Ok(plan) = judge.takeover_by_agent(view, waited_out)
             && !deeds.contains(&Deed::TakesOver(plan))
         {

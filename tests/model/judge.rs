@@ -1,7 +1,7 @@
 //! Asks the shipped decisions. What a machine sees and what it is asked are the whole of a question, so that an answer that
 //! was given once stands for every state in which the same is seen.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustc_hash::FxHashMap;
 use standin::config::{Config, Host, parse};
@@ -12,6 +12,7 @@ use standin::observation::Connection;
 use standin::plan::Plan;
 
 use super::look::View;
+use super::rules::{Rule, Rules};
 
 /// What the nodes of the model have in common; the rest stands in each scenario.
 const CLUSTER: &str = "
@@ -58,10 +59,10 @@ enum Question {
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict {
-    Standing(Standing),
-    Decided(Result<PlanId, Refusal>),
-    Watch(Watch),
-    Guard(Guard),
+    Standing(Arc<Standing>),
+    Decided(Result<PlanId, Arc<Refusal>>),
+    Watch(Arc<Watch>),
+    Guard(Arc<Guard>),
 }
 
 /// The shipped decisions with the configuration of both nodes.
@@ -69,15 +70,14 @@ pub(crate) struct Judge {
     configs: [Config; 2],
     /// DRBD has `fencing resource-and-stonith` and standin's handler.
     pub(crate) drbd_fences: bool,
-    /// The shipped evidence of a dead peer is asked for. Otherwise the silence of the virtual IP is enough.
-    evidence: bool,
+    rules: Rules,
     verdicts: Mutex<FxHashMap<(View, Question), Verdict>>,
-    plans: Mutex<Vec<(Plan, Request)>>,
+    plans: Mutex<Vec<Arc<(Plan, Request)>>>,
 }
 
 impl Judge {
     /// The decisions for a cluster whose configuration ends with `settings`.
-    pub(crate) fn new(settings: &str, drbd_fences: bool, evidence: bool) -> Self {
+    pub(crate) fn new(settings: &str, drbd_fences: bool, rules: Rules) -> Self {
         let text = format!("{CLUSTER}{settings}");
         let config = |name| match parse(&text, "orders.yaml".as_ref(), &Host::fixed(name)) {
             Ok(config) => config,
@@ -86,7 +86,7 @@ impl Judge {
         Self {
             configs: [config("node1"), config("node2")],
             drbd_fences,
-            evidence,
+            rules,
             verdicts: Mutex::default(),
             plans: Mutex::default(),
         }
@@ -103,12 +103,12 @@ impl Judge {
     }
 
     /// A plan that was decided.
-    pub(crate) fn plan(&self, id: PlanId) -> (Plan, Request) {
-        lock(&self.plans)[id.0].clone()
+    pub(crate) fn plan(&self, id: PlanId) -> Arc<(Plan, Request)> {
+        Arc::clone(&lock(&self.plans)[id.0])
     }
 
     /// The shipped judgement of what the node holds.
-    pub(crate) fn standing(&self, view: &View) -> Standing {
+    pub(crate) fn standing(&self, view: &View) -> Arc<Standing> {
         match self.ask(view, Question::Standing) {
             Verdict::Standing(standing) => standing,
             other => unreachable!("{other:?}"),
@@ -116,16 +116,16 @@ impl Judge {
     }
 
     /// The shipped takeover decision, for a person or a cluster manager.
-    pub(crate) fn takeover(&self, view: &View, waited_out: bool) -> Result<PlanId, Refusal> {
+    pub(crate) fn takeover(&self, view: &View, waited_out: bool) -> Result<PlanId, Arc<Refusal>> {
         self.takeover_for(view, Question::Takeover { waited_out, from_agent: false })
     }
 
     /// The shipped takeover decision, for this node's agent.
-    pub(crate) fn takeover_by_agent(&self, view: &View, waited_out: bool) -> Result<PlanId, Refusal> {
+    pub(crate) fn takeover_by_agent(&self, view: &View, waited_out: bool) -> Result<PlanId, Arc<Refusal>> {
         self.takeover_for(view, Question::Takeover { waited_out, from_agent: true })
     }
 
-    fn takeover_for(&self, view: &View, question: Question) -> Result<PlanId, Refusal> {
+    fn takeover_for(&self, view: &View, question: Question) -> Result<PlanId, Arc<Refusal>> {
         match self.ask(view, question) {
             Verdict::Decided(decided) => decided,
             other => unreachable!("{other:?}"),
@@ -133,7 +133,7 @@ impl Judge {
     }
 
     /// The shipped release decision.
-    pub(crate) fn release(&self, view: &View) -> Result<PlanId, Refusal> {
+    pub(crate) fn release(&self, view: &View) -> Result<PlanId, Arc<Refusal>> {
         match self.ask(view, Question::Release) {
             Verdict::Decided(decided) => decided,
             other => unreachable!("{other:?}"),
@@ -141,7 +141,9 @@ impl Judge {
     }
 
     /// The shipped decision of a standby's agent.
-    pub(crate) fn watch(&self, view: &View, known: Known) -> Watch {
+    pub(crate) fn watch(&self, view: &View, known: Known) -> Arc<Watch> {
+        let in_step = known.in_step || !self.rules.has(Rule::InStep);
+        let known = Known { in_step, ..known };
         match self.ask(view, Question::Watch(known)) {
             Verdict::Watch(watch) => watch,
             other => unreachable!("{other:?}"),
@@ -149,7 +151,7 @@ impl Judge {
     }
 
     /// The shipped decision of an active node's agent.
-    pub(crate) fn guard(&self, view: &View, known: Known) -> Guard {
+    pub(crate) fn guard(&self, view: &View, known: Known) -> Arc<Guard> {
         match self.ask(view, Question::Guard(known)) {
             Verdict::Guard(guard) => guard,
             other => unreachable!("{other:?}"),
@@ -176,7 +178,7 @@ impl Judge {
         let config = &self.configs[view.me];
         let seen = view.observation(config);
         match question {
-            Question::Standing => Verdict::Standing(decide::standing(&seen, config)),
+            Question::Standing => Verdict::Standing(decide::standing(&seen, config).into()),
             Question::Takeover { waited_out, from_agent } => {
                 let request =
                     Request { waited_out: *waited_out, from_agent: *from_agent, ..Request::default() };
@@ -186,8 +188,8 @@ impl Judge {
                 let request = Request::default();
                 self.keep(decide::release(&seen, config, &request), request)
             }
-            Question::Watch(known) => Verdict::Watch(decide::watch(&seen, config, &known.watching(config))),
-            Question::Guard(known) => Verdict::Guard(decide::guard(&seen, config, &known.guarding(config))),
+            Question::Watch(known) => Verdict::Watch(decide::watch(&seen, config, &known.watching(config)).into()),
+            Question::Guard(known) => Verdict::Guard(decide::guard(&seen, config, &known.guarding(config)).into()),
         }
     }
 
@@ -196,13 +198,13 @@ impl Judge {
             Decision::Plan(plan) => {
                 let mut plans = lock(&self.plans);
                 let kept = (plan, request);
-                let place = plans.iter().position(|known| *known == kept);
+                let place = plans.iter().position(|known| **known == kept);
                 Ok(PlanId(place.unwrap_or_else(|| {
-                    plans.push(kept);
+                    plans.push(Arc::new(kept));
                     plans.len() - 1
                 })))
             }
-            Decision::Refusal(refusal) => Err(refusal),
+            Decision::Refusal(refusal) => Err(Arc::new(refusal)),
         })
     }
 
@@ -210,7 +212,7 @@ impl Judge {
     fn as_evidence(&self, view: &View) -> View {
         let mut view = view.clone();
         let silent = !view.vip_here && !view.vip_at_peer;
-        if !self.evidence && silent {
+        if !self.rules.has(Rule::Evidence) && silent {
             view.peer_answers = [false; 2];
             view.witness_answers = true;
         }
@@ -220,9 +222,9 @@ impl Judge {
     /// Whether a plan calls the peer dead because nothing of it answers, against DRBD's word and without a fence command: then
     /// the silence must last, whoever asks.
     pub(crate) fn stands_on_silence(&self, plan: PlanId, view: &View) -> bool {
-        let (plan, _) = self.plan(plan);
+        let plan = &self.plan(plan).0;
         let has = |name| plan.steps.iter().any(|step| step.action.name() == name);
-        self.evidence
+        self.rules.has(Rule::Evidence)
             && has("disconnect-drbd")
             && !has("fence-peer")
             && view.peer_is_silent()

@@ -22,18 +22,23 @@ pub(crate) const ONE_HOLDER: &str = "one holder of the virtual IP";
 /// When nothing moves any more there is service, or each node that runs says why it does not take over, and rightly.
 pub(crate) const SERVICE_OR_REASON: &str = "service, or a refusal with a reason that is true";
 
-pub(crate) fn of(_: &Scenario) -> Vec<Property<Scenario>> {
-    vec![
+/// What a scenario is searched for: all of them, or only one.
+pub(crate) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
+    let all = vec![
         Property::always(NO_SPLIT, |_, world| !is_split(world)),
         Property::always(NOTHING_LOST, |_, world| !serves_stale_data(world)),
         Property::always(ONE_HOLDER, |_, world| !has_two_holders(world)),
         Property::always(SERVICE_OR_REASON, has_service_or_reason),
-    ]
+    ];
+    all.into_iter().filter(|property| scenario.only.is_none_or(|only| only == property.name)).collect()
 }
 
-/// The invariants of every state.
-pub(crate) fn all_hold(world: &World) -> bool {
-    !is_split(world) && !serves_stale_data(world) && !has_two_holders(world)
+/// Whether an invariant that is asked for is broken. What follows that is of no interest.
+pub(crate) fn is_broken(scenario: &Scenario, world: &World) -> bool {
+    let asked = |name| scenario.only.is_none_or(|only| only == name);
+    asked(NO_SPLIT) && is_split(world)
+        || asked(NOTHING_LOST) && serves_stale_data(world)
+        || asked(ONE_HOLDER) && has_two_holders(world)
 }
 
 fn is_split(world: &World) -> bool {
@@ -65,7 +70,7 @@ fn holds_all(world: &World, me: usize) -> bool {
 }
 
 fn has_service_or_reason(scenario: &Scenario, world: &World) -> bool {
-    if (0..2).any(|me| holds_all(world, me)) || !all_hold(world) || !is_settled(scenario, world) {
+    if (0..2).any(|me| holds_all(world, me)) || is_broken(scenario, world) || !is_settled(scenario, world) {
         return true;
     }
     (0..2).filter(|me| world.machines[*me].is_on()).all(|me| why_not(scenario, world, me).is_ok())
@@ -74,8 +79,8 @@ fn has_service_or_reason(scenario: &Scenario, world: &World) -> bool {
 /// Why a machine does not serve in a settled state: the sentence, or what is wrong with it.
 pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<String, String> {
     let view = View::of(world, me, false);
-    match scenario.judge.guard(&view, agent::known(world, me, true)) {
-        Guard::Stay(text) => return Ok(text),
+    match &*scenario.judge.guard(&view, agent::known(world, me, true)) {
+        Guard::Stay(text) => return Ok(text.clone()),
         Guard::Mend(_) => {
             if let Err(refusal) = scenario.judge.takeover_by_agent(&view, false) {
                 return says_why(&refusal, world, me);
@@ -86,13 +91,18 @@ pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<S
     if world.machines[me].memory.stuck {
         return Ok("standin is stuck, and has said what to type".to_owned());
     }
-    match scenario.judge.takeover(&view, true) {
-        Err(refusal) => says_why(&refusal, world, me),
-        Ok(_) if scenario.hands => leads_to_service(scenario, world, me),
-        Ok(_) => match scenario.judge.watch(&view, agent::known(world, me, true)) {
-            Watch::Refuse(refusal) => says_why(&refusal, world, me),
-            Watch::Well(text) if world.machines[me].memory.gave_up || by_a_person(scenario, me) => Ok(text),
-            other => Err(format!("the agent does nothing: {other:?}")),
+    if let Err(refusal) = scenario.judge.takeover(&view, true) {
+        return says_why(&refusal, world, me);
+    }
+    if scenario.hands {
+        return leads_to_service(scenario, world, me);
+    }
+    match &*scenario.judge.watch(&view, agent::known(world, me, true)) {
+        Watch::Refuse(refusal) => says_why(refusal, world, me),
+        Watch::Well(text) if world.machines[me].memory.gave_up || by_a_person(scenario, me) => Ok(text.clone()),
+        watch => match scenario.judge.takeover_by_agent(&view, false) {
+            Err(refusal) => says_why(&refusal, world, me),
+            Ok(_) => Err(format!("the agent does nothing: {watch:?}")),
         },
     }
 }
@@ -130,14 +140,16 @@ fn is_true(kind: RefusalKind, world: &World, me: usize) -> bool {
 /// Walks the plan that the machine is offered, undisturbed.
 fn leads_to_service(scenario: &Scenario, world: &World, me: usize) -> Result<String, String> {
     let view = View::of(world, me, false);
-    let plan = scenario.judge.takeover(&view, true).map_err(|refusal| refusal.reason)?;
+    let plan = scenario.judge.takeover(&view, true).map_err(|refusal| refusal.reason.clone())?;
     let mut world = world.clone();
     steps::start(&mut world, me, plan, Goal::Takeover);
     for _ in 0..60 {
         if world.machines[me].run.is_none() {
             break;
         }
-        if !steps::advance(&mut world, me, &scenario.judge) {
+        if !steps::waits(&world, me, &scenario.judge) {
+            steps::advance(&mut world, me, &scenario.judge);
+        } else {
             let mut events = Vec::new();
             scenario.without_repair(&world, &mut events);
             events.retain(|event| !matches!(event, Event::Agent(..) | Event::Step(_)));

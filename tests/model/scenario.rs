@@ -88,19 +88,22 @@ pub(crate) struct Scenario {
     /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
     pub(crate) manager_has_an_address_script: bool,
     pub(crate) rules: Rules,
+    /// Only this property is searched for.
+    pub(crate) only: Option<&'static str>,
 }
 
 impl Scenario {
     /// Agents and hands, and all faults.
     pub(crate) fn new(settings: &str, drbd_fences: bool, budget: u8, rules: Rules) -> Self {
         Self {
-            judge: Judge::new(settings, drbd_fences, rules.has(Rule::Evidence)),
+            judge: Judge::new(settings, drbd_fences, rules.clone()),
             faults: Fault::ALL.to_vec(),
             budget,
             agents: true,
             hands: true,
             manager_has_an_address_script: false,
             rules,
+            only: None,
         }
     }
 
@@ -227,7 +230,7 @@ impl Scenario {
         let it = &world.machines[me];
         it.is_on()
             && it.run.is_some_and(|run| {
-                let (plan, _) = self.judge.plan(run.plan);
+                let plan = &self.judge.plan(run.plan).0;
                 let disconnect = plan.steps.iter().position(|step| step.action.name() == "disconnect-drbd");
                 !run.undoing && disconnect.is_some_and(|disconnect| run.next <= disconnect)
             })
@@ -246,11 +249,8 @@ impl Scenario {
             if it.handler == Handler::Looks {
                 events.extend(self.handler(world, me));
             }
-            if it.run.is_some() {
-                let mut next = world.clone();
-                if steps::advance(&mut next, me, &self.judge) {
-                    events.push(Event::Step(me));
-                }
+            if it.run.is_some() && !steps::waits(world, me, &self.judge) {
+                events.push(Event::Step(me));
             }
             if self.agents {
                 let deeds = agent::deeds(world, me, &self.judge);
@@ -320,9 +320,7 @@ impl Scenario {
             }
             Event::Writes(me) => next.machines[*me].branch = Branch::Written,
             Event::TakeoverIsAsked(me, plan) => steps::start(&mut next, *me, *plan, Goal::Takeover),
-            Event::Step(me) => {
-                steps::advance(&mut next, *me, &self.judge);
-            }
+            Event::Step(me) => steps::advance(&mut next, *me, &self.judge),
             Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, &self.rules, deed),
             Event::ManagerAddsTheAddress(me) => next.machines[*me].vip = true,
         }
@@ -351,8 +349,7 @@ impl Model for Scenario {
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
-        // What follows a broken invariant is of no interest.
-        if !properties::all_hold(world) {
+        if properties::is_broken(self, world) {
             return;
         }
         self.own_motion(world, events);

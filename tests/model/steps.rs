@@ -103,8 +103,6 @@ pub(crate) struct Run {
 enum Came {
     Done,
     AlreadySo,
-    /// It waits, for DRBD mostly.
-    Waits,
     /// It failed and touched nothing.
     Refused,
     Failed,
@@ -124,24 +122,29 @@ pub(crate) fn start(world: &mut World, me: usize, plan: PlanId, goal: Goal) {
     it.run = Some(Run { plan, next: 0, ours: 0, undoing: false });
 }
 
-/// The next step, or the next undo. False when it still waits.
-pub(crate) fn advance(world: &mut World, me: usize, judge: &Judge) -> bool {
-    let Some(run) = world.machines[me].run else { return false };
-    let (plan, request) = judge.plan(run.plan);
+/// Whether the next step waits for DRBD: a promotion is agreed with the peer, for as long as DRBD believes to be connected.
+pub(crate) fn waits(world: &World, me: usize, judge: &Judge) -> bool {
+    let it = &world.machines[me];
+    let Some(run) = it.run.filter(|run| !run.undoing) else { return false };
+    let promotes = |step: &standin::plan::Step| matches!(step.action, Action::PromoteDrbd { .. });
+    judge.plan(run.plan).0.steps.get(run.next).is_some_and(promotes)
+        && it.role == Role::Secondary
+        && world.has_stale_connection(me)
+}
+
+/// The next step, or the next undo.
+pub(crate) fn advance(world: &mut World, me: usize, judge: &Judge) {
+    let Some(run) = world.machines[me].run.filter(|_| !waits(world, me, judge)) else { return };
+    let (plan, request) = &*judge.plan(run.plan);
     if run.undoing {
-        take_back(world, me, &plan, run);
-        return true;
+        return take_back(world, me, plan, run);
     }
     let Some(step) = plan.steps.get(run.next) else {
-        finish(world, me, plan.goal, Outcome::Done);
-        return true;
+        return finish(world, me, plan.goal, Outcome::Done);
     };
     let name = step.action.name();
     let began_before = world.machines[me].marks.began(name);
-    let came = apply(world, me, &step.action, judge, &plan, &request);
-    if came == Came::Waits {
-        return false;
-    }
+    let came = apply(world, me, &step.action, judge, plan, request);
     note_start(world, me, plan.goal, name);
     let mut run = Run { next: run.next + 1, ..run };
     let bit = 1 << (run.next - 1);
@@ -175,15 +178,15 @@ pub(crate) fn advance(world: &mut World, me: usize, judge: &Judge) -> bool {
             world.machines[me].run = Some(run);
         }
     }
-    true
 }
 
 /// standin is killed, in the middle of a step or before it.
 pub(crate) fn kill(world: &mut World, me: usize, judge: &Judge, how: Killed) {
     let Some(run) = world.machines[me].run else { return };
-    let (plan, request) = judge.plan(run.plan);
-    if let Some(step) = plan.steps.get(run.next).filter(|_| !run.undoing && how == Killed::AfterItsWork) {
-        apply(world, me, &step.action, judge, &plan, &request);
+    let (plan, request) = &*judge.plan(run.plan);
+    let works = how == Killed::AfterItsWork && !run.undoing && !waits(world, me, judge);
+    if let Some(step) = plan.steps.get(run.next).filter(|_| works) {
+        apply(world, me, &step.action, judge, plan, request);
         note_start(world, me, plan.goal, step.action.name());
     }
     world.machines[me].run = None;
@@ -333,9 +336,6 @@ fn promote(
         return Came::AlreadySo;
     }
     if it.connection == Connection::Connected {
-        if world.has_stale_connection(me) {
-            return Came::Waits;
-        }
         if world.machines[1 - me].role == Role::Primary || it.disk != Disk::UpToDate {
             return Came::Refused;
         }

@@ -14,7 +14,7 @@ fn name(me: usize) -> &'static str {
 
 /// One transition without what it did.
 pub(crate) fn of(event: &Event, judge: &Judge) -> String {
-    let because = |plan: &PlanId| judge.plan(*plan).0.reason;
+    let because = |plan: &PlanId| judge.plan(*plan).0.reason.clone();
     match event {
         Event::Fault(me, fault) => fault_in_words(name(*me), *fault),
         Event::Killed(me, how) => {
@@ -77,7 +77,7 @@ fn fault_in_words(name: &str, fault: Fault) -> String {
 /// What the step does that comes next on a machine.
 fn next_step(world: &World, me: usize, judge: &Judge) -> String {
     let Some(run) = world.machines[me].run else { return "nothing".to_owned() };
-    let (plan, _) = judge.plan(run.plan);
+    let plan = &judge.plan(run.plan).0;
     match plan.steps.get(run.next) {
         _ if run.undoing => "an undo".to_owned(),
         Some(step) => Action::name(&step.action).to_owned(),
