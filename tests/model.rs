@@ -44,7 +44,7 @@ fn search(name: &str, scenario: Scenario) -> Option<(&'static str, String)> {
         }
     }
     let last = &steps.last().unwrap().0;
-    if property == properties::SERVICE_OR_REASON {
+    if property == properties::SERVICE_OR_REASON || property == properties::SERVICE {
         for me in 0..2 {
             if last.machines[me].is_on() {
                 trace.push_str(&format!("  node{}: {:?}\n", me + 1, properties::why_not(checker.model(), last, me)));
@@ -54,6 +54,24 @@ fn search(name: &str, scenario: Scenario) -> Option<(&'static str, String)> {
     trace.push_str(&format!("{last:#?}"));
     println!("broken: {property}\n{trace}");
     Some((property, trace))
+}
+
+/// The settled states without service, by what each node says.
+fn ends_without_service(scenario: Scenario) -> std::collections::BTreeMap<String, usize> {
+    let (recorder, states) = stateright::StateRecorder::new_with_accessor();
+    let checker = scenario.checker().visitor(recorder).spawn_bfs().join();
+    let scenario = checker.model();
+    let mut ends = std::collections::BTreeMap::new();
+    for world in states() {
+        if properties::is_settled(scenario, &world) && !properties::has_service(&world) {
+            let says = |me: usize| match world.machines[me].is_on() {
+                true => properties::why_not(scenario, &world, me).unwrap_or_else(|wrong| format!("WRONG: {wrong}")),
+                false => "off".to_owned(),
+            };
+            *ends.entry(format!("node1: {}\n    node2: {}", says(0), says(1))).or_default() += 1;
+        }
+    }
+    ends
 }
 
 #[test]
@@ -66,5 +84,14 @@ fn try_it() {
     let mut scenario = Scenario::new(&settings, env("DRBD") != "dont-care", env("BUDGET").parse().unwrap_or(1), rules).without(&without);
     scenario.hands = env("HANDS") != "no";
     scenario.agents = env("AGENTS") != "no";
+    if env("ENDS") == "yes" {
+        for (end, states) in ends_without_service(scenario) {
+            println!("== {states} states\n == {end}");
+        }
+        return;
+    }
+    if env("ONLY") == "service" {
+        scenario.only = Some(properties::SERVICE);
+    }
     search("try", scenario);
 }

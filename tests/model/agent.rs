@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) was_active: bool,
     /// This node gave up by itself.
     pub(crate) gave_up: bool,
+    /// DRBD was connected at some time since this node became active by a takeover.
+    pub(crate) was_connected: bool,
     /// A run ended stuck, and none has ended well since: a person was told what to type.
     pub(crate) stuck: bool,
     pub(crate) then: Then,
@@ -47,6 +49,7 @@ impl Memory {
         self.stuck = outcome == Outcome::Stuck || self.stuck && !done;
         if done {
             self.was_active = goal == Goal::Takeover;
+            self.was_connected = false;
         }
         if let (Then::Releases { then_the_manager }, Goal::Release) = (self.then, goal) {
             self.then = match (done, then_the_manager) {
@@ -61,7 +64,10 @@ impl Memory {
     fn after_a_look(mut self, world: &World, me: usize, view: &View, standing: &Standing) -> Self {
         let it = &world.machines[me];
         match standing {
-            Standing::Active => (self.was_active, self.peer_was_active) = (true, false),
+            Standing::Active => {
+                (self.was_active, self.peer_was_active) = (true, false);
+                self.was_connected |= it.connection == Connection::Connected;
+            }
             Standing::Standby => self.was_active = false,
             Standing::Partial { .. } | Standing::Unknown { .. } => {}
         }
@@ -98,6 +104,8 @@ pub(crate) enum Deed {
     GivesUp,
     StepsDown,
     StopsTheManager,
+    /// It lets DRBD listen for the peer again, after a takeover that could not.
+    Listens,
     Resets,
 }
 
@@ -154,10 +162,14 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
 }
 
 fn guards(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
+    let it = &world.machines[me];
     match &*judge.guard(view, known(world, me, false)) {
         Guard::GiveUp(_) => vec![Deed::GivesUp],
         Guard::StepDown(_) => vec![Deed::StepsDown],
         Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends).into_iter().collect(),
+        Guard::Well(_) if it.connection == Connection::StandAlone && !it.memory.was_connected => {
+            vec![Deed::Listens]
+        }
         Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => Vec::new(),
     }
 }
@@ -200,6 +212,7 @@ pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, rules: &Rules, de
             it.manager = false;
             it.memory.then = Then::Nothing;
         }
+        Deed::Listens => it.connection = Connection::Connecting,
         Deed::Resets => it.lose_power(),
     }
 }

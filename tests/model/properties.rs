@@ -21,6 +21,8 @@ pub(crate) const NOTHING_LOST: &str = "nobody serves without the acknowledged wr
 pub(crate) const ONE_HOLDER: &str = "one holder of the virtual IP";
 /// When nothing moves any more there is service, or each node that runs says why it does not take over, and rightly.
 pub(crate) const SERVICE_OR_REASON: &str = "service, or a refusal with a reason that is true";
+/// When nothing moves any more there is service. It does not hold: searched for to see what a person is needed for.
+pub(crate) const SERVICE: &str = "service";
 
 /// What a scenario is searched for: all of them, or only one.
 pub(crate) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
@@ -30,6 +32,11 @@ pub(crate) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
         Property::always(ONE_HOLDER, |_, world| !has_two_holders(world)),
         Property::always(SERVICE_OR_REASON, has_service_or_reason),
     ];
+    if scenario.only == Some(SERVICE) {
+        return vec![Property::always(SERVICE, |scenario, world| {
+            has_service(world) || !is_settled(scenario, world)
+        })];
+    }
     all.into_iter().filter(|property| scenario.only.is_none_or(|only| only == property.name)).collect()
 }
 
@@ -65,12 +72,17 @@ pub(crate) fn is_settled(scenario: &Scenario, world: &World) -> bool {
     events.is_empty() && !world.machines.iter().any(|it| paused(it.power))
 }
 
+/// Whether a node has all that service needs. That the clients' network reaches it is not asked.
+pub(crate) fn has_service(world: &World) -> bool {
+    (0..2).any(|me| holds_all(world, me))
+}
+
 fn holds_all(world: &World, me: usize) -> bool {
     world.machines[me].can_commit() && world.machines[me].vip
 }
 
 fn has_service_or_reason(scenario: &Scenario, world: &World) -> bool {
-    if (0..2).any(|me| holds_all(world, me)) || is_broken(scenario, world) || !is_settled(scenario, world) {
+    if has_service(world) || is_broken(scenario, world) || !is_settled(scenario, world) {
         return true;
     }
     (0..2).filter(|me| world.machines[*me].is_on()).all(|me| why_not(scenario, world, me).is_ok())

@@ -343,7 +343,7 @@ impl Model for Scenario {
         for me in 0..2 {
             let memory = &mut world.machines[me].memory;
             memory.in_step = true;
-            (memory.was_active, memory.peer_was_active) = (me == 0, me == 1);
+            (memory.was_active, memory.peer_was_active, memory.was_connected) = (me == 0, me == 1, me == 0);
         }
         vec![world]
     }

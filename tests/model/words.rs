@@ -47,6 +47,7 @@ pub(crate) fn of(event: &Event, judge: &Judge) -> String {
                 Deed::GivesUp => "gives up".to_owned(),
                 Deed::StepsDown => "steps down and drops the virtual IP".to_owned(),
                 Deed::StopsTheManager => "stops the cluster manager".to_owned(),
+                Deed::Listens => "lets DRBD listen for the peer again".to_owned(),
                 Deed::Resets => "resets its machine".to_owned(),
             };
             format!("the agent of {} {does}", name(*me))
