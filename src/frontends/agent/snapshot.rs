@@ -49,10 +49,12 @@ pub struct Snapshot {
     pub peer: String,
     /// When the look ended (RFC 3339, UTC).
     pub at: String,
+    /// The same as a number.
     #[serde(skip)]
-    pub(super) ended: Instant,
+    pub ended_at: SystemTime,
+    /// The same by a clock that nobody sets.
     #[serde(skip)]
-    pub(super) ended_at: SystemTime,
+    pub ended: Instant,
     /// The age in seconds from which on it says nothing any more.
     pub stale_after_seconds: f64,
     /// Looks so far.
