@@ -1,6 +1,6 @@
 //! How people and programs call standin.
 
-mod agent;
+pub mod agent;
 mod audit;
 mod check;
 pub mod cli;

@@ -4,9 +4,15 @@
 //! look and each task has a thread of its own, and one that does not come back is itself something that is seen.
 
 mod drbd_events;
+pub mod http;
 mod look;
 mod looker;
 mod memory;
+mod metrics;
+pub mod notify;
+pub mod peer_status;
+pub mod snapshot;
+mod tell;
 mod work;
 
 use std::fs::OpenOptions;
@@ -23,6 +29,8 @@ use self::drbd_events::DrbdEvents;
 use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
+use self::snapshot::Judge;
+use self::tell::{Decided, Teller};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
 use super::say::say_error;
@@ -122,7 +130,7 @@ struct Agent {
     reconnects: u32,
     wrote: Option<Instant>,
     question: Question,
-    told: String,
+    teller: Teller,
 }
 
 impl Agent {
@@ -137,6 +145,7 @@ impl Agent {
         let events = DrbdEvents::follow(&config.resource, move || drop(drbd.send(Wake::Drbd)));
         let cannot = "a thread could not be started";
         Ok(Self {
+            teller: Teller::start(&config),
             at_node: at_node.context(cannot)?,
             at_disk: look::at_disk(&config).context(cannot)?,
             at_server: look::at_server(&config).context(cannot)?,
@@ -154,7 +163,6 @@ impl Agent {
             reconnects: 0,
             wrote: None,
             question: Question::Everything,
-            told: String::new(),
         })
     }
 
@@ -165,6 +173,7 @@ impl Agent {
             self.config.name, self.config.agent.interval
         ));
         let mut next = Instant::now();
+        self.teller.begins();
         while !ended.load(Ordering::Relaxed) {
             let now = Instant::now();
             if now >= next {
@@ -185,18 +194,18 @@ impl Agent {
                 Ok(Wake::Worked) => next = Instant::now(),
                 Err(_) => {}
             }
+            self.teller.alive();
             if let Some(hangs) = self.at_node.pending().filter(|pending| *pending >= LOOK_HANGS) {
-                self.tell(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
+                self.teller.say(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
             }
         }
-        say_error("standin agent ends; what serves goes on serving");
+        self.teller.ends();
     }
 
     /// Decides on what was seen, and begins what is decided; whether to look again without a pause.
     fn attend(&mut self, look: &Look<Seen>) -> bool {
         self.finish();
         let seen = &look.seen;
-        log::debug!("looked for {:?}: {:?}, a run is in {:?}", look.took(), seen.question, seen.step);
         match seen.question {
             Question::Everything => {
                 self.memory.saw_everything(&seen.observation, &self.config, look.began, look.ended);
@@ -206,11 +215,11 @@ impl Agent {
         self.memory.was_active |= seen.chronicle.is_active;
         if self.guards(&seen.observation) {
             self.question = Question::ThisNode;
-            self.guard(seen);
+            self.guard(look);
             false
         } else {
             self.question = Question::Everything;
-            self.watch(seen)
+            self.watch(look)
         }
     }
 
@@ -222,7 +231,8 @@ impl Agent {
         }
     }
 
-    fn guard(&mut self, seen: &Seen) {
+    fn guard(&mut self, look: &Look<Seen>) {
+        let seen = &look.seen;
         let now = Instant::now();
         self.check_the_rest(now);
         let mut guarding = Guarding {
@@ -242,7 +252,8 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
-        self.tell(&format!("guard: {}: {}", word(&decided), decided.sentence()));
+        let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
+        self.teller.tell(&self.config, look, &guard, &guarding);
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
         }
@@ -263,7 +274,8 @@ impl Agent {
         }
     }
 
-    fn watch(&mut self, seen: &Seen) -> bool {
+    fn watch(&mut self, look: &Look<Seen>) -> bool {
+        let seen = &look.seen;
         let now = Instant::now();
         self.memory.begins_anew();
         let watching = Watching {
@@ -277,7 +289,8 @@ impl Agent {
             running: seen.running.or_else(|| self.work_goal()),
         };
         let decided = decide::watch(&seen.observation, &self.config, &watching);
-        self.tell(&format!("watch: {}: {}", watch_word(&decided), decided.sentence()));
+        let watch = Decided { by: Judge::Watch, word: watch_word(&decided), sentence: decided.sentence() };
+        self.teller.tell(&self.config, look, &watch, &Guarding::default());
         match decided {
             Watch::TakeOver(_) if self.work.is_none() => {
                 let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;
@@ -341,7 +354,7 @@ impl Agent {
         let done = move || drop(worked.send(Wake::Worked));
         match Work::begin(task, &self.config, self.selector.as_deref(), &self.node, done) {
             Ok(work) => self.work = Some(work),
-            Err(error) => self.tell(&format!("no thread could be started: {error}")),
+            Err(error) => self.teller.say(&format!("no thread could be started: {error}")),
         }
     }
 
@@ -364,22 +377,13 @@ impl Agent {
             Task::StepDown { .. } => "stepping down",
             Task::Reconnect => "reconnecting",
         };
-        self.tell(&format!("{name}: {}", end.sentence));
+        self.teller.say(&format!("{name}: {}", end.sentence));
     }
 
     fn note(&self, event: &Event) {
         let path = journal::path(&self.config.name);
         if let Err(error) = Journal::open(&path).and_then(|mut journal| journal.append(event)) {
             say_error(format_args!("the journal {} can't be written: {error}", path.display()));
-        }
-    }
-
-    /// A line in the log when something else is decided than before; times that go by are not news.
-    fn tell(&mut self, line: &str) {
-        let key: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
-        if key != self.told {
-            say_error(line);
-            self.told = key;
         }
     }
 }
@@ -399,22 +403,22 @@ fn age(at: Option<SystemTime>) -> Option<Duration> {
 
 fn word(guard: &Guard) -> &'static str {
     match guard {
-        Guard::NotActive(_) => "not active",
+        Guard::NotActive(_) => "not-active",
         Guard::Well(_) => "well",
         Guard::Suspicious(_) => "suspicious",
-        Guard::Stay(_) => "stays",
-        Guard::Mend(_) => "mends",
-        Guard::GiveUp(_) => "gives up",
-        Guard::StepDown(_) => "steps down",
+        Guard::Stay(_) => "stay",
+        Guard::Mend(_) => "mend",
+        Guard::GiveUp(_) => "give-up",
+        Guard::StepDown(_) => "step-down",
     }
 }
 
 fn watch_word(watch: &Watch) -> &'static str {
     match watch {
-        Watch::NotStandby(_) => "not standby",
+        Watch::NotStandby(_) => "not-standby",
         Watch::Well(_) => "well",
-        Watch::LookAgain(_) => "looks again",
-        Watch::TakeOver(_) => "takes over",
-        Watch::Refuse(_) => "refuses",
+        Watch::LookAgain(_) => "look-again",
+        Watch::TakeOver(_) => "take-over",
+        Watch::Refuse(_) => "refuse",
     }
 }
