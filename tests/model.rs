@@ -80,7 +80,7 @@ fn try_it() {
     let env = |name: &str| std::env::var(name).unwrap_or_default();
     let without: Vec<Fault> = env("WITHOUT").split(',').filter(|name| !name.is_empty()).map(fault).collect();
     let settings = format!("{}{}", WITNESS, env("SETTINGS").replace(';', "\n"));
-    let rules = if env("CURED") == "yes" { model::rules::Rules::all() } else { model::rules::Rules::shipped() };
+    let rules = model::rules::Rules::all();
     let mut scenario = Scenario::new(&settings, env("DRBD") != "dont-care", env("BUDGET").parse().unwrap_or(1), rules).without(&without);
     scenario.hands = env("HANDS") != "no";
     scenario.agents = env("AGENTS") != "no";

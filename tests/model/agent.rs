@@ -7,7 +7,7 @@ use standin::plan::Goal;
 
 use super::judge::{Judge, Known, PlanId};
 use super::look::View;
-use super::rules::{Rule, Rules};
+use super::rules::Rule;
 use super::steps;
 use super::world::{Handler, Mysqld, Power, World};
 
@@ -15,7 +15,9 @@ use super::world::{Handler, Mysqld, Power, World};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
     /// When the peer was last seen to live, DRBD was connected to it and both disks were UpToDate.
-    pub(crate) in_step: bool,
+    pub(crate) had_same_data: bool,
+    /// This node was paused for long, or heard neither its peer nor a witness, and has not been connected for long since.
+    pub(crate) held: bool,
     /// The peer was seen to hold something.
     pub(crate) peer_was_active: bool,
     /// This node was seen to serve, and not to hold nothing since.
@@ -47,8 +49,10 @@ impl Memory {
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;
         self.stuck = outcome == Outcome::Stuck || self.stuck && !done;
-        if done {
-            self.was_active = goal == Goal::Takeover;
+        // A takeover that could not be taken back holds what the peer would need.
+        let holds = goal == Goal::Takeover && (done || outcome == Outcome::Stuck);
+        if done || holds {
+            self.was_active = holds;
             self.was_connected = false;
         }
         if let (Then::Releases { then_the_manager }, Goal::Release) = (self.then, goal) {
@@ -61,10 +65,19 @@ impl Memory {
     }
 
     /// What a look adds to it. An agent that guards does not ask the network.
-    fn after_a_look(mut self, world: &World, me: usize, view: &View, standing: &Standing) -> Self {
+    ///
+    /// That a connection has lasted is modelled by its being one: DRBD notices sooner that it is gone.
+    fn after_a_look(mut self, world: &World, me: usize, judge: &Judge, view: &View) -> Self {
         let it = &world.machines[me];
+        let standing = &*judge.standing(view);
+        let has_same_data = it.connection == Connection::Connected
+            && it.disk == Disk::UpToDate
+            && it.peer_disk == Disk::UpToDate;
+        self.held &= !(has_same_data && world.replicates());
         match standing {
             Standing::Active => {
+                // From here on it is this node's data that counts.
+                self.held &= self.was_active;
                 (self.was_active, self.peer_was_active) = (true, false);
                 self.was_connected |= it.connection == Connection::Connected;
             }
@@ -75,11 +88,9 @@ impl Memory {
             return self;
         }
         if !view.peer_is_silent() {
-            self.in_step = view.peer_answers[0]
-                && it.connection == Connection::Connected
-                && it.disk == Disk::UpToDate
-                && it.peer_disk == Disk::UpToDate;
+            self.had_same_data = has_same_data && view.peer_answers[0];
         }
+        self.held |= judge.rules.has(Rule::KnowsItWasCutOff) && judge.hears_nobody(view);
         let peer_holds = it.connection == Connection::Connected && it.peer_role == Role::Primary;
         self.peer_was_active |= peer_holds || view.vip_at_peer;
         self
@@ -112,9 +123,9 @@ pub(crate) enum Deed {
 /// What agent `me` knows beside its look.
 pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
     let it = &world.machines[me];
-    let Memory { in_step, peer_was_active, was_active, gave_up, .. } = it.memory;
+    let Memory { had_same_data, held, peer_was_active, was_active, gave_up, .. } = it.memory;
     Known {
-        in_step: in_step && !it.doubts,
+        in_step: had_same_data && !held,
         peer_was_active,
         was_active,
         gave_up,
@@ -122,7 +133,7 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
         waited_out,
         fence_answer: match it.handler {
             Handler::Ended(answer) => Some(answer),
-            Handler::Idle | Handler::Looks => None::<FenceAnswer>,
+            Handler::Idle | Handler::Looks { .. } => None::<FenceAnswer>,
         },
         disk_hangs: it.disk_hangs,
         carrier_lost: world.client_cut[me],
@@ -141,8 +152,7 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
         return Vec::new();
     }
     let view = View::of(world, me, false);
-    let standing = judge.standing(&view);
-    let memory = it.memory.after_a_look(world, me, &view, &standing);
+    let memory = it.memory.after_a_look(world, me, judge, &view);
     // What is decided stands on what the same look has shown.
     if memory != it.memory {
         return vec![Deed::Remembers(memory)];
@@ -156,7 +166,7 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
         Then::Resets if self_fence => vec![Deed::Resets],
         // It tries again now and then.
         Then::Resets if it.frozen || it.disk_hangs || it.mysqld == Mysqld::Hung => Vec::new(),
-        _ if is_guarded(memory, &standing) => guards(world, me, judge, &view),
+        _ if is_guarded(memory, &judge.standing(&view)) => guards(world, me, judge, &view),
         _ => watches(world, me, judge, &view),
     }
 }
@@ -189,7 +199,7 @@ fn watches(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
 }
 
 /// Agent `me` does it.
-pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, rules: &Rules, deed: &Deed) {
+pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, deed: &Deed) {
     let view = View::of(world, me, false);
     let it = &mut world.machines[me];
     match deed {
@@ -197,7 +207,7 @@ pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, rules: &Rules, de
         Deed::TakesOver(plan) | Deed::Mends(plan) => steps::start(world, me, *plan, Goal::Takeover),
         Deed::GivesUp => {
             it.memory.gave_up = true;
-            if rules.has(Rule::ReleaseBeforeKill) {
+            if judge.rules.has(Rule::ReleaseBeforeKill) {
                 gives_up(world, me, judge, &view, true);
             } else {
                 it.manager = false;

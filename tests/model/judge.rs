@@ -70,7 +70,7 @@ pub(crate) struct Judge {
     configs: [Config; 2],
     /// DRBD has `fencing resource-and-stonith` and standin's handler.
     pub(crate) drbd_fences: bool,
-    rules: Rules,
+    pub(crate) rules: Rules,
     verdicts: Mutex<FxHashMap<(View, Question), Verdict>>,
     plans: Mutex<Vec<Arc<(Plan, Request)>>>,
 }
@@ -113,6 +113,11 @@ impl Judge {
             Verdict::Standing(standing) => standing,
             other => unreachable!("{other:?}"),
         }
+    }
+
+    /// The shipped judgement of whether it may be this node that is cut off.
+    pub(crate) fn hears_nobody(&self, view: &View) -> bool {
+        decide::hears_nobody(&view.observation(&self.configs[view.me]))
     }
 
     /// The shipped takeover decision, for a person or a cluster manager.

@@ -23,16 +23,10 @@ pub(crate) enum Rule {
 pub(crate) struct Rules(Vec<Rule>);
 
 impl Rules {
-    /// Those of the shipped code.
-    pub(crate) fn shipped() -> Self {
-        Self(vec![Rule::Evidence, Rule::ReleaseBeforeKill, Rule::InStep])
-    }
-
-    /// All of them.
+    /// All of them, as shipped.
     pub(crate) fn all() -> Self {
-        let mut rules = Self::shipped();
-        rules.0.extend([Rule::HandlerWaits, Rule::KnowsItWasHeld, Rule::KnowsItWasCutOff]);
-        rules
+        use Rule::{Evidence, HandlerWaits, InStep, KnowsItWasCutOff, KnowsItWasHeld, ReleaseBeforeKill};
+        Self(vec![Evidence, ReleaseBeforeKill, InStep, HandlerWaits, KnowsItWasHeld, KnowsItWasCutOff])
     }
 
     /// Without one.

@@ -1,5 +1,7 @@
 //! The model itself: every scenario is a configuration, the faults that may happen, and who may act.
 
+use std::time::Duration;
+
 use standin::decide::{FenceAnswer, FenceDecision, FenceRequest};
 use standin::observation::Role;
 use standin::plan::Goal;
@@ -87,7 +89,6 @@ pub(crate) struct Scenario {
     pub(crate) hands: bool,
     /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
     pub(crate) manager_has_an_address_script: bool,
-    pub(crate) rules: Rules,
     /// Only this property is searched for.
     pub(crate) only: Option<&'static str>,
 }
@@ -96,13 +97,12 @@ impl Scenario {
     /// Agents and hands, and all faults.
     pub(crate) fn new(settings: &str, drbd_fences: bool, budget: u8, rules: Rules) -> Self {
         Self {
-            judge: Judge::new(settings, drbd_fences, rules.clone()),
+            judge: Judge::new(settings, drbd_fences, rules),
             faults: Fault::ALL.to_vec(),
             budget,
             agents: true,
             hands: true,
             manager_has_an_address_script: false,
-            rules,
             only: None,
         }
     }
@@ -130,7 +130,7 @@ impl Scenario {
             Fault::ReadOnly => on && it.mount == Mount::Writable,
             Fault::DiskHangs => on && it.mount != Mount::No && !it.disk_hangs,
             Fault::StandinKilled => on && it.run.is_some(),
-            Fault::HandlerKilled => on && it.handler == Handler::Looks,
+            Fault::HandlerKilled => on && matches!(it.handler, Handler::Looks { .. }),
             Fault::Release => on && it.run.is_none() && it.role == Role::Primary && !it.frozen,
         }
     }
@@ -171,18 +171,23 @@ impl Scenario {
     fn handler(&self, world: &World, me: usize) -> Vec<Event> {
         let view = View::of(world, me, true);
         let mut answers = Vec::new();
+        let lasts = agent::silence_lasts(world, me) || !self.rules().has(Rule::HandlerWaits);
+        let silent_for = if lasts { 2 * self.judge.config(me).agent.silence } else { Duration::ZERO };
         for reconnect_waited in [false, true] {
-            let request = FenceRequest { own: None, reconnect_waited, io_was_suspended: true };
+            let request = FenceRequest {
+                own: None,
+                reconnect_waited,
+                io_was_suspended: true,
+                silent_for,
+                was_cut_off: world.machines[me].handler == Handler::Looks { was_cut_off: true },
+                was_held: world.machines[me].memory.held,
+            };
             let answer = match self.judge.fence_peer(&view, request) {
                 FenceDecision::Answer(answer, _) => answer,
                 // The command makes sure of it.
                 FenceDecision::Fence { .. } => FenceAnswer::PeerFenced,
-                FenceDecision::LookAgain(_) => continue,
+                FenceDecision::LookAgain(_) | FenceDecision::Listen(_) => continue,
             };
-            let too_early = self.rules.has(Rule::HandlerWaits) && !agent::silence_lasts(world, me);
-            if answer == FenceAnswer::PeerDown && (too_early || world.machines[me].doubts) {
-                continue;
-            }
             let event = Event::HandlerAnswers(me, answer);
             if !answers.contains(&event) {
                 answers.push(event);
@@ -246,7 +251,7 @@ impl Scenario {
             if world.has_stale_connection(me) {
                 events.push(Event::Notices(me));
             }
-            if it.handler == Handler::Looks {
+            if matches!(it.handler, Handler::Looks { .. }) {
                 events.extend(self.handler(world, me));
             }
             if it.run.is_some() && !steps::waits(world, me, &self.judge) {
@@ -289,6 +294,24 @@ impl Scenario {
         plans
     }
 
+    /// A handler remembers that it heard nobody.
+    fn handlers_look(&self, world: &mut World) {
+        for me in 0..2 {
+            let looks = matches!(world.machines[me].handler, Handler::Looks { .. });
+            if looks
+                && world.machines[me].is_on()
+                && self.rules().has(Rule::KnowsItWasCutOff)
+                && self.judge.hears_nobody(&View::of(world, me, true))
+            {
+                world.machines[me].handler = Handler::Looks { was_cut_off: true };
+            }
+        }
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.judge.rules
+    }
+
     /// The world after an event.
     pub(crate) fn after(&self, world: &World, event: &Event) -> World {
         let mut next = world.clone();
@@ -304,7 +327,7 @@ impl Scenario {
             Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences, self.has_manager()),
             Event::Resume(me) => {
                 let it = &mut next.machines[*me];
-                it.doubts |= self.rules.has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
+                it.memory.held |= self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
                 it.power = Power::On;
             }
             Event::ClientLinkMended(me) => next.client_cut[*me] = false,
@@ -321,15 +344,11 @@ impl Scenario {
             Event::Writes(me) => next.machines[*me].branch = Branch::Written,
             Event::TakeoverIsAsked(me, plan) => steps::start(&mut next, *me, *plan, Goal::Takeover),
             Event::Step(me) => steps::advance(&mut next, *me, &self.judge),
-            Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, &self.rules, deed),
+            Event::Agent(me, deed) => agent::act(&mut next, *me, &self.judge, deed),
             Event::ManagerAddsTheAddress(me) => next.machines[*me].vip = true,
         }
         next.hear();
-        for me in 0..2 {
-            let view = View::of(&next, me, false);
-            let cut_off = view.peer_is_silent() && !view.witness_answers && next.machines[me].is_on();
-            next.machines[me].doubts |= self.rules.has(Rule::KnowsItWasCutOff) && cut_off;
-        }
+        self.handlers_look(&mut next);
         next
     }
 }
@@ -342,7 +361,7 @@ impl Model for Scenario {
         let mut world = World::healthy(self.has_manager(), self.budget);
         for me in 0..2 {
             let memory = &mut world.machines[me].memory;
-            memory.in_step = true;
+            memory.had_same_data = true;
             (memory.was_active, memory.peer_was_active, memory.was_connected) = (me == 0, me == 1, me == 0);
         }
         vec![world]

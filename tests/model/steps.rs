@@ -267,6 +267,12 @@ fn apply(
             world.machines[1 - me].lose_power();
             Came::Done
         }
+        // The peer is back.
+        Action::DisconnectDrbd { was_connected: false, .. }
+            if world.machines[me].connection == Connection::Connected =>
+        {
+            Came::Refused
+        }
         Action::DisconnectDrbd { .. } => disconnect(world, me, judge.drbd_fences),
         Action::PromoteDrbd { command, .. } => {
             let forced = command.iter().any(|word| word == "--force");
@@ -355,7 +361,7 @@ fn promote(
                 world.machines[1 - me].lose_power();
                 standin::decide::FenceAnswer::PeerFenced
             }
-            FenceDecision::LookAgain(_) => standin::decide::FenceAnswer::NotKnown,
+            FenceDecision::LookAgain(_) | FenceDecision::Listen(_) => standin::decide::FenceAnswer::NotKnown,
         };
         if !take_answer(world, me, answer) {
             return Came::Refused;
@@ -392,7 +398,7 @@ pub(crate) fn take_answer(world: &mut World, me: usize, answer: standin::decide:
         PeerPrimary if it.role == Role::Secondary => it.disk = Disk::Outdated,
         PeerPrimary | NotKnown => {}
     }
-    if it.handler == Handler::Looks {
+    if matches!(it.handler, Handler::Looks { .. }) {
         it.handler = Handler::Ended(answer);
     }
     false

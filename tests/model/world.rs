@@ -53,8 +53,8 @@ pub(crate) enum Mount {
 pub(crate) enum Handler {
     /// Not asked since DRBD was last connected.
     Idle,
-    /// It looks, and I/O is frozen meanwhile.
-    Looks,
+    /// It looks, and I/O is frozen meanwhile. In one of its looks it may have heard neither the peer nor a witness.
+    Looks { was_cut_off: bool },
     /// It ended with this, and DRBD holds I/O back.
     Ended(FenceAnswer),
 }
@@ -85,8 +85,6 @@ pub(crate) struct Machine {
     /// What the journal of this boot says.
     pub(crate) marks: Marks,
     pub(crate) memory: Memory,
-    /// The peer may have taken over without this node seeing it: it was held for long, or it saw neither peer nor witness.
-    pub(crate) doubts: bool,
 }
 
 /// Both machines and both networks. The clients and the witness are on the one network, DRBD is on the other.
@@ -121,7 +119,6 @@ impl Machine {
             run: None,
             marks: Marks::default(),
             memory: Memory::default(),
-            doubts: false,
         }
     }
 
@@ -236,7 +233,7 @@ impl World {
         }
         if drbd_fences && it.peer_disk == Disk::Unknown {
             it.frozen = true;
-            it.handler = Handler::Looks;
+            it.handler = Handler::Looks { was_cut_off: false };
         } else {
             it.go_on_alone();
         }
@@ -269,7 +266,6 @@ impl World {
             it.connection = Connection::Connected;
             it.frozen = false;
             it.handler = Handler::Idle;
-            it.doubts = false;
             if source.is_some_and(|source| source != me) {
                 it.disk = Disk::Inconsistent;
             } else if it.disk != Disk::Inconsistent {
