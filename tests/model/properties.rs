@@ -1,7 +1,7 @@
 //! What must hold: three invariants of every state, and one of the states in which nothing moves any more.
 
 use standin::config::AutomaticTakeover;
-use standin::decide::{Guard, Refusal, RefusalKind, Watch};
+use standin::decide::{FenceAnswer, Guard, Refusal, RefusalKind, Watch};
 use standin::observation::{Connection, Disk, Role};
 use standin::plan::Goal;
 use stateright::Property;
@@ -10,7 +10,7 @@ use super::agent;
 use super::look::View;
 use super::scenario::{Event, Scenario};
 use super::steps;
-use super::world::{Branch, Mount, World};
+use super::world::{Branch, Handler, Mount, Power, World};
 
 /// Never are writes acknowledged on both sides that the other side lacks: one side's would have to be thrown away.
 pub(crate) const NO_SPLIT: &str = "no write is acknowledged on both sides";
@@ -24,6 +24,39 @@ pub(crate) const SERVICE_OR_REASON: &str = "service, or a refusal with a reason 
 /// When nothing moves any more there is service. It does not hold: searched for to see what a person is needed for.
 pub(crate) const SERVICE: &str = "service";
 
+/// That the search comes to see what it is to judge.
+pub(crate) const SEEN: &str = "seen";
+
+fn seen() -> Vec<Property<Scenario>> {
+    vec![
+        Property::sometimes("the peer has taken over and serves", |_, world: &World| world.serves(1)),
+        Property::sometimes("a takeover is undone", |_, world: &World| {
+            world.machines.iter().any(|it| it.run.is_some_and(|run| run.undoing))
+        }),
+        Property::sometimes("the active node goes on without its peer", |_, world: &World| {
+            world.serves(0) && world.machines[0].peer_disk == Disk::Outdated
+        }),
+        Property::sometimes("a node that was replaced is told so", |_, world: &World| {
+            world.machines.iter().any(|it| it.handler == Handler::Ended(FenceAnswer::PeerPrimary))
+        }),
+        Property::sometimes("a node that was replaced is off", |_, world: &World| {
+            world.serves(1) && world.machines[0].power == Power::Off
+        }),
+        Property::sometimes("the old active node is a standby with the same data", |_, world: &World| {
+            let old = &world.machines[0];
+            world.serves(1) && world.replicates() && old.role == Role::Secondary && old.disk == Disk::UpToDate
+        }),
+        Property::sometimes("a resync runs", |_, world: &World| world.resyncs()),
+        Property::sometimes("a release is stuck", |_, world: &World| world.machines.iter().any(|it| it.memory.stuck)),
+        Property::sometimes("a node has given up, and its peer serves", |_, world: &World| {
+            world.machines[0].memory.gave_up && world.serves(1)
+        }),
+        Property::sometimes("both are back where they began", |_, world: &World| {
+            world.serves(0) && world.replicates() && world.faults_left == 0
+        }),
+    ]
+}
+
 /// What a scenario is searched for: all of them, or only one.
 pub(crate) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
     let all = vec![
@@ -32,6 +65,9 @@ pub(crate) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
         Property::always(ONE_HOLDER, |_, world| !has_two_holders(world)),
         Property::always(SERVICE_OR_REASON, has_service_or_reason),
     ];
+    if scenario.only == Some(SEEN) {
+        return seen();
+    }
     if scenario.only == Some(SERVICE) {
         return vec![Property::always(SERVICE, |scenario, world| {
             has_service(world) || !is_settled(scenario, world)
@@ -68,7 +104,7 @@ fn has_two_holders(world: &World) -> bool {
 pub(crate) fn is_settled(scenario: &Scenario, world: &World) -> bool {
     let mut events = Vec::new();
     scenario.without_repair(world, &mut events);
-    let paused = |power| matches!(power, super::world::Power::Paused { .. });
+    let paused = |power| matches!(power, Power::Paused { .. });
     events.is_empty() && !world.machines.iter().any(|it| paused(it.power))
 }
 

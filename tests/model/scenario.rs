@@ -89,6 +89,8 @@ pub(crate) struct Scenario {
     pub(crate) hands: bool,
     /// The cluster manager moves the virtual IP with a script of its own, before it calls standin.
     pub(crate) manager_has_an_address_script: bool,
+    /// A machine takes longer to boot than a takeover takes from its decision to the loss of DRBD's connection.
+    pub(crate) boots_are_slow: bool,
     /// Only this property is searched for.
     pub(crate) only: Option<&'static str>,
 }
@@ -103,8 +105,15 @@ impl Scenario {
             agents: true,
             hands: true,
             manager_has_an_address_script: false,
+            boots_are_slow: true,
             only: None,
         }
+    }
+
+    /// With some faults alone.
+    pub(crate) fn with(mut self, faults: &[Fault]) -> Self {
+        self.faults = faults.to_vec();
+        self
     }
 
     /// Without some faults.
@@ -214,7 +223,7 @@ impl Scenario {
         for me in 0..2 {
             let it = &world.machines[me];
             match it.power {
-                Power::Off if self.weighs_the_first_steps(world, 1 - me) => {}
+                Power::Off if self.boots_are_slow && self.weighs_the_first_steps(world, 1 - me) => {}
                 Power::Off => events.push(Event::PowerOn(me)),
                 Power::Paused { .. } => events.push(Event::Resume(me)),
                 Power::On => {}

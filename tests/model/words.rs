@@ -4,9 +4,10 @@ use standin::plan::Action;
 
 use super::agent::{Deed, Then};
 use super::judge::{Judge, PlanId};
-use super::scenario::{Event, Fault};
+use super::properties;
+use super::scenario::{Event, Fault, Scenario};
 use super::steps::Killed;
-use super::world::World;
+use super::world::{Power, World};
 
 fn name(me: usize) -> &'static str {
     ["node1", "node2"][me]
@@ -73,6 +74,17 @@ fn fault_in_words(name: &str, fault: Fault) -> String {
         Fault::HandlerKilled => format!("fence-peer is killed on {name} before it answers"),
         Fault::Release => format!("a person types standin release on {name}"),
     }
+}
+
+/// What each node says in a state, or that it serves.
+pub(crate) fn state(scenario: &Scenario, world: &World) -> String {
+    let says = |me: usize| match &world.machines[me] {
+        it if it.power == Power::Off => "is off".to_owned(),
+        it if !it.is_on() => "is paused".to_owned(),
+        _ if world.serves(me) => "serves".to_owned(),
+        _ => properties::why_not(scenario, world, me).unwrap_or_else(|seen| seen),
+    };
+    format!("{}: {}; {}: {}", name(0), says(0), name(1), says(1))
 }
 
 /// What the step does that comes next on a machine.
