@@ -210,6 +210,6 @@ fn leads_to_service(scenario: &Scenario, world: &World, me: usize) -> Result<Str
     if holds_all(&world, me) {
         Ok(format!("standin takeover would do: {}", scenario.judge.plan(plan).0.reason))
     } else {
-        Err(format!("the plan does not lead to service: {:?}", world.machines[me]))
+        Err(format!("the plan does not lead to service ({})", scenario.judge.plan(plan).0.reason))
     }
 }

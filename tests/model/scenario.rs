@@ -288,6 +288,10 @@ impl Scenario {
         if !it.is_on() || it.run.is_some() || world.serves(me) {
             return Vec::new();
         }
+        // A cluster manager calls standin where it has put the address just before.
+        if self.manager_has_an_address_script && (!it.vip || it.memory.was_active) {
+            return Vec::new();
+        }
         let view = View::of(world, me, false);
         let fences = self.judge.config(me).fence.is_some();
         let mut plans = Vec::new();
@@ -333,7 +337,8 @@ impl Scenario {
                 next.faults_left -= 1;
                 steps::kill(&mut next, *me, &self.judge, *how);
             }
-            Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences, self.has_manager()),
+            // A cluster manager that was lost is started again by a person.
+            Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences),
             Event::Resume(me) => {
                 let it = &mut next.machines[*me];
                 it.memory.held |= self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };

@@ -157,14 +157,13 @@ impl Machine {
         self.peer_role = Role::Unknown;
     }
 
-    /// The machine starts, with DRBD and the cluster manager, and without mysqld.
+    /// The machine starts, with DRBD, without mysqld.
     ///
     /// Whether the disk is current is not known without the peer, unless DRBD recorded that the peer's is not, or has no
     /// fencing (`drbd_adm_attach`).
-    pub(crate) fn boot(&mut self, drbd_fences: bool, manager: bool) {
+    pub(crate) fn boot(&mut self, drbd_fences: bool) {
         self.power = Power::On;
         self.connection = Connection::Connecting;
-        self.manager = manager;
         if matches!(self.disk, Disk::UpToDate | Disk::Consistent) {
             let current = !drbd_fences || self.peer_disk == Disk::Outdated;
             self.disk = if current { Disk::UpToDate } else { Disk::Consistent };
