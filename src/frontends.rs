@@ -4,6 +4,7 @@ pub mod agent;
 mod audit;
 mod check;
 pub mod cli;
+mod contact;
 mod doctor;
 mod fence_peer;
 mod heartbeat;

@@ -104,7 +104,7 @@ mod tests {
         let (release, held) = mpsc::channel::<u32>();
         let (done, ended) = mpsc::channel();
         let looker =
-            Looker::start("test", move |()| held.recv().unwrap_or_default(), move || drop(done.send(())))
+            Looker::start("test", move |()| held.recv().unwrap_or_default(), move || done.send(()).unwrap())
                 .unwrap();
         assert!(looker.latest().is_none() && looker.pending().is_none());
         looker.ask(());
