@@ -5,6 +5,7 @@ mod check;
 pub mod cli;
 mod doctor;
 mod fence_peer;
+mod forecast;
 mod heartbeat;
 mod history;
 mod init;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
 mod server;
 mod unit;
 mod variables;

@@ -27,6 +27,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) port: u16,
+    /// The server's last options, which override those before them.
+    pub(crate) options: Vec<String>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -43,7 +45,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        Self { directory, port, lines: Arc::default() }
+        Self { directory, port, options: Vec::new(), lines: Arc::default() }
     }
 
     pub(crate) fn installed() -> Self {
@@ -104,6 +106,7 @@ impl Server {
         ] {
             command.push(option.to_owned());
         }
+        command.extend(self.options.iter().cloned());
         MysqldControl::Command(command)
     }
 
@@ -126,24 +129,27 @@ impl Server {
         mysqld::stop(&self.control(), &self.datadir(), Some(&self.error_log()), kill_at_deadline, &attempt)
     }
 
-    pub(crate) fn observe(&self) -> Mysqld {
-        let config = MysqldConfig {
+    pub(crate) fn config(&self, credentials: Option<PathBuf>) -> MysqldConfig {
+        MysqldConfig {
             control: self.control(),
             datadir: self.datadir(),
             socket: self.socket(),
             port: self.port,
             error_log: Some(self.error_log()),
-            credentials: None,
+            credentials,
             read_only: false,
             kill_at_deadline: true,
-        };
+        }
+    }
+
+    pub(crate) fn observe(&self) -> Mysqld {
         let mount = MountConfig {
             device: device_of(self.directory.path()),
             directory: self.directory.path().to_path_buf(),
             filesystem: "ext4".into(),
             options: Vec::new(),
         };
-        match mysqld::observe(&config, &mount) {
+        match mysqld::observe(&self.config(None), &mount) {
             Fact::Known(mysqld) => mysqld,
             Fact::Unknown(cause) => panic!("{cause}"),
         }
