@@ -2,12 +2,14 @@
 
 mod evidence;
 mod fence_peer;
+mod guard;
 mod health;
 mod heartbeat_status;
 mod keepalived;
 mod release;
 mod standing;
 mod takeover;
+mod watch;
 
 use std::fmt;
 
@@ -15,12 +17,14 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, answers, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
+pub use guard::{Check, Guard, Guarding, ailment, guard};
 pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;
+pub use watch::{Watch, Watching, watch};
 
 use crate::plan::{Action, Plan};
 
@@ -139,6 +143,8 @@ pub enum RefusalKind {
     NoEvidence,
     /// No witness answers: it is we who are cut off.
     Isolated,
+    /// The local data may lack what the peer committed alone: only the agent asks for more than DRBD does.
+    OutOfStep,
 }
 
 impl RefusalKind {
