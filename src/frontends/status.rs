@@ -22,8 +22,6 @@ use crate::observation::{AddressProbe, Fact, MysqldAnswer, Observation, Replicat
 const EVERY: Duration = Duration::from_secs(2);
 /// For the server's answer to what crash recovery would have to do.
 const FORECAST_LIMIT: Duration = Duration::from_secs(2);
-/// A longer crash recovery is warned of.
-const RECOVERY_BUDGET: Duration = Duration::from_secs(60);
 
 /// Prints the state once, or again and again.
 pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Result<Outcome> {
@@ -164,7 +162,7 @@ fn table(config: &Config, observation: &Observation, forecast: Option<&Fact<Fore
         text.push('\n');
     }
     if let Some(forecast) = forecast {
-        text += &forecast_lines(forecast, RECOVERY_BUDGET);
+        text += &forecast_lines(forecast, config.agent.recovery_budget);
     }
     for witness in &observation.witnesses {
         text += &format!("witness       {}\n", answers(witness));
@@ -201,16 +199,18 @@ mod tests {
     use super::*;
     use crate::forecast::Backlog;
 
+    const BUDGET: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_long_recovery_is_shown_with_a_warning() {
         let backlog = Backlog { redo_bytes: 3 << 30, dirty_pages: Some(90_000), only_files_because: None };
         let forecast = Forecast { seconds: 81.0, is_upper_bound: false, measured: 3, backlog };
-        let lines = forecast_lines(&Fact::Known(forecast.clone()), RECOVERY_BUDGET);
+        let lines = forecast_lines(&Fact::Known(forecast.clone()), BUDGET);
         assert!(lines.starts_with("recovery      about 81 s if the power failed now: 3072.0 MiB"), "{lines}");
         assert!(lines.contains("\nwarning       crash recovery would take about 81 s"), "{lines}");
         let short = Forecast { seconds: 8.0, ..forecast };
-        assert_eq!(forecast_lines(&Fact::Known(short), RECOVERY_BUDGET).lines().count(), 1);
-        let unknown = forecast_lines(&Fact::Unknown("no redo log".to_owned()), RECOVERY_BUDGET);
+        assert_eq!(forecast_lines(&Fact::Known(short), BUDGET).lines().count(), 1);
+        let unknown = forecast_lines(&Fact::Unknown("no redo log".to_owned()), BUDGET);
         assert_eq!(unknown, "recovery      not forecast: no redo log\n");
     }
 }
