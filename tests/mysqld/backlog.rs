@@ -1,22 +1,16 @@
 //! What a real server tells of its backlog, against what its crash recovery then finds.
 
-use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 
 use mysql::prelude::Queryable;
 use standin::forecast::Backlog;
 use standin::node::mysqld;
 
-use crate::server::{LONG, Server};
+use crate::server::{LONG, Server, write_account};
 
 fn backlog(server: &Server, user: Option<&str>) -> Backlog {
-    let file = server.directory.path().join("account.cnf");
-    if let Some(user) = user {
-        fs::write(&file, format!("[client]\nuser={user}\npassword=secret\n")).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    }
-    mysqld::backlog(&server.config(user.map(|_| file)), Ipv4Addr::LOCALHOST, LONG).unwrap()
+    let file = user.map(|user| write_account(server, user));
+    mysqld::backlog(&server.config(file), Ipv4Addr::LOCALHOST, LONG).unwrap()
 }
 
 #[test]

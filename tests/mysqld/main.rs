@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backlog;
+mod mysql_server;
 mod server;
 mod unit;
 mod variables;

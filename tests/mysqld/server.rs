@@ -1,8 +1,8 @@
 //! A MariaDB server of a test's own.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -214,6 +214,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// A credentials file; every account's password is "secret".
+pub(crate) fn write_account(server: &Server, user: &str) -> PathBuf {
+    let file = server.directory.path().join("account.cnf");
+    fs::write(&file, format!("[client]\nuser={user}\npassword=secret\n")).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    file
 }
 
 /// The block device of a file system, as a node of the test's own when udev made none.
