@@ -8,6 +8,7 @@
 //! | `backlog` | what a crash recovery would have to do |
 //! | `activity`, `watch` | whether it moves: what extends a deadline, and what is reported |
 //! | `start`, `stop`, `verify` | the steps |
+//! | `session` | a session that is kept, and a query now and then |
 
 mod activity;
 mod backlog;
@@ -16,6 +17,7 @@ pub mod engines;
 pub mod error_log;
 mod follow;
 mod handshake;
+mod session;
 mod start;
 mod stop;
 pub mod variables;
@@ -27,6 +29,7 @@ use std::time::Duration;
 pub use backlog::backlog;
 pub use handshake::handshake;
 pub(crate) use handshake::parse as parse_greeting;
+pub use session::{Answered, Session};
 pub use start::start;
 pub use stop::stop;
 pub use verify::verify;
