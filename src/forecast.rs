@@ -42,6 +42,8 @@ pub struct Backlog {
     pub redo_bytes: u64,
     /// Pages that were modified and are not written yet; none when the server was not asked.
     pub dirty_pages: Option<u64>,
+    /// The buffer pool's size in bytes, when the server was asked.
+    pub buffer_pool_bytes: Option<u64>,
     /// When the redo log's files are all that is known: why the server did not tell. Their size is an upper bound.
     pub only_files_because: Option<String>,
 }
@@ -80,7 +82,10 @@ pub fn judge(seen: &Seen) -> Fact<Forecast> {
 pub fn forecast(backlog: &Backlog, history: &[Recovery]) -> Forecast {
     let latest = &history[history.len().saturating_sub(REMEMBERED)..];
     let model = Model::learnt(latest);
-    let pages = backlog.dirty_pages.unwrap_or_else(|| model::likely_pages(backlog.redo_bytes, latest));
+    let pages = match backlog.dirty_pages {
+        Some(dirty) => model::pages_to_read(dirty, backlog.redo_bytes, backlog.buffer_pool_bytes),
+        None => model::likely_pages(backlog.redo_bytes, latest),
+    };
     let is_upper_bound = backlog.only_files_because.is_some();
     let mut seconds = model.seconds(&Work::new(backlog.redo_bytes, pages));
     if is_upper_bound && latest.is_empty() {
@@ -123,7 +128,7 @@ impl Forecast {
 
 impl fmt::Display for Forecast {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Backlog { redo_bytes, dirty_pages, only_files_because } = &self.backlog;
+        let Backlog { redo_bytes, dirty_pages, only_files_because, .. } = &self.backlog;
         #[allow(clippy::cast_precision_loss)]
         let mib = *redo_bytes as f64 / f64::from(1 << 20);
         write!(out, "{} if the power failed now: ", self.time())?;

@@ -28,8 +28,8 @@ pub(super) struct Work([f64; 3]);
 
 impl Work {
     #[allow(clippy::cast_precision_loss)]
-    pub(super) fn new(redo_bytes: u64, pages: u64) -> Self {
-        Self([1.0, redo_bytes as f64 / MIB, pages as f64 / 1000.0])
+    pub(super) fn new(redo_bytes: u64, pages: f64) -> Self {
+        Self([1.0, redo_bytes as f64 / MIB, pages / 1000.0])
     }
 
     fn times(&self, figures: &[f64; 3]) -> f64 {
@@ -94,15 +94,25 @@ fn descend(figures: &mut [f64; 3], held_to: &[f64; 3], measured: &[(Work, f64)],
 }
 
 fn measured(recovery: &Recovery, history: &[Recovery]) -> (Work, f64) {
-    let pages = recovery.pages.unwrap_or_else(|| likely_pages(recovery.redo_bytes, history));
     #[allow(clippy::cast_precision_loss)]
-    let seconds = recovery.milliseconds as f64 / 1000.0;
+    let (pages, seconds) = (recovery.pages.map(|pages| pages as f64), recovery.milliseconds as f64 / 1000.0);
+    let pages = pages.unwrap_or_else(|| likely_pages(recovery.redo_bytes, history));
     (Work::new(recovery.redo_bytes, pages), seconds)
 }
 
+/// How many pages a recovery reads when these are dirty.
+///
+/// Those that were written since the checkpoint to make room for others are read again, and so is each page in each batch: as
+/// much redo log as the buffer pool has room for. Both are the more, the larger the redo log is against the buffer pool.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn pages_to_read(dirty: u64, redo_bytes: u64, buffer_pool_bytes: Option<u64>) -> f64 {
+    let batches = buffer_pool_bytes.map_or(0.0, |bytes| redo_bytes as f64 / bytes.max(1) as f64);
+    dirty as f64 * (1.0 + batches)
+}
+
 /// How many pages that much redo log is likely to name: by the recoveries whose pages are known, or as usual.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn likely_pages(redo_bytes: u64, history: &[Recovery]) -> u64 {
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn likely_pages(redo_bytes: u64, history: &[Recovery]) -> f64 {
     let (mut mib, mut pages) = (0.0, 0.0);
     for recovery in history {
         if let Some(known) = recovery.pages {
@@ -111,7 +121,7 @@ pub(super) fn likely_pages(redo_bytes: u64, history: &[Recovery]) -> u64 {
         }
     }
     let per_mib = if mib > 0.0 { pages / mib } else { FIRST_PAGES_PER_MIB };
-    (redo_bytes as f64 / MIB * per_mib) as u64
+    redo_bytes as f64 / MIB * per_mib
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {

@@ -7,7 +7,7 @@ use super::*;
 const MIB: u64 = 1 << 20;
 
 fn backlog(redo_bytes: u64, pages: u64) -> Backlog {
-    Backlog { redo_bytes, dirty_pages: Some(pages), only_files_because: None }
+    Backlog { redo_bytes, dirty_pages: Some(pages), buffer_pool_bytes: None, only_files_because: None }
 }
 
 fn recovery(redo_mib: u64, pages: u64, seconds: f64) -> Recovery {
@@ -76,6 +76,7 @@ fn pages_that_nobody_told_are_guessed_from_the_redo_log() {
     let files = Backlog {
         redo_bytes: 96 * MIB,
         dirty_pages: None,
+        buffer_pool_bytes: None,
         only_files_because: Some("no credentials are configured".to_owned()),
     };
     let bound = forecast(&files, &[]);
@@ -85,6 +86,18 @@ fn pages_that_nobody_told_are_guessed_from_the_redo_log() {
     let mysql = Recovery { pages: None, ..slow(100, 6000) };
     let wanted = slow(100, 6000).milliseconds as f64 / 1000.0;
     assert!(is_near(forecast(&Backlog { redo_bytes: 100 * MIB, ..files }, &[mysql]).seconds, wanted, 1.1));
+}
+
+#[test]
+fn a_redo_log_larger_than_the_buffer_pool_has_pages_read_again() {
+    let history = [slow(5, 100), slow(100, 6000), slow(50, 9000)];
+    let with = |pool| {
+        forecast(&Backlog { buffer_pool_bytes: Some(pool), ..backlog(300 * MIB, 4000) }, &history).seconds
+    };
+    let nearly = |value: f64, wanted: f64| is_near(value, wanted, 1.02);
+    assert!(nearly(with(30_000 * MIB), seconds(300, 4000, &history)));
+    assert!(nearly(with(300 * MIB), seconds(300, 8000, &history)));
+    assert!(nearly(with(100 * MIB), seconds(300, 16_000, &history)));
 }
 
 #[test]
@@ -99,6 +112,7 @@ fn it_says_on_which_basis() {
     let files = Backlog {
         redo_bytes: 96 * MIB,
         dirty_pages: None,
+        buffer_pool_bytes: None,
         only_files_because: Some("no credentials are configured".to_owned()),
     };
     let text = forecast(&files, &[]).to_string();
@@ -139,9 +153,11 @@ proptest! {
 
     #[test]
     fn it_is_finite_and_never_negative(
-        redo in any::<u64>(), pages in prop::option::of(any::<u64>()), history in any_history(),
+        redo in any::<u64>(), pages in prop::option::of(any::<u64>()), pool in prop::option::of(any::<u64>()),
+        history in any_history(),
     ) {
-        let backlog = Backlog { redo_bytes: redo, dirty_pages: pages, only_files_because: None };
+        let backlog =
+            Backlog { redo_bytes: redo, dirty_pages: pages, buffer_pool_bytes: pool, only_files_because: None };
         let seconds = forecast(&backlog, &history).seconds;
         prop_assert!(seconds.is_finite() && seconds >= 0.0);
     }
@@ -149,12 +165,13 @@ proptest! {
     #[test]
     fn more_to_do_never_takes_less(
         redo in 0..1_u64 << 40, pages in 0..1_u64 << 30, more in 0..1_u64 << 40, more_pages in 0..1_u64 << 30,
-        history in any_history(),
+        pool in prop::option::of(any::<u64>()), history in any_history(),
     ) {
+        let backlog = |redo, pages| Backlog { buffer_pool_bytes: pool, ..backlog(redo, pages) };
         let less = forecast(&backlog(redo, pages), &history).seconds;
         prop_assert!(forecast(&backlog(redo + more, pages), &history).seconds >= less);
         prop_assert!(forecast(&backlog(redo, pages + more_pages), &history).seconds >= less);
-        let files = |redo_bytes| Backlog { redo_bytes, dirty_pages: None, only_files_because: Some(String::new()) };
+        let files = |redo| Backlog { dirty_pages: None, only_files_because: Some(String::new()), ..backlog(redo, 0) };
         prop_assert!(forecast(&files(redo + more), &history).seconds >= forecast(&files(redo), &history).seconds);
     }
 }

@@ -203,7 +203,12 @@ mod tests {
 
     #[test]
     fn a_long_recovery_is_shown_with_a_warning() {
-        let backlog = Backlog { redo_bytes: 3 << 30, dirty_pages: Some(90_000), only_files_because: None };
+        let backlog = Backlog {
+            redo_bytes: 3 << 30,
+            dirty_pages: Some(90_000),
+            buffer_pool_bytes: None,
+            only_files_because: None,
+        };
         let forecast = Forecast { seconds: 81.0, is_upper_bound: false, measured: 3, backlog };
         let lines = forecast_lines(&Fact::Known(forecast.clone()), BUDGET);
         assert!(lines.starts_with("recovery      about 81 s if the power failed now: 3072.0 MiB"), "{lines}");

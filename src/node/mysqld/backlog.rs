@@ -19,13 +19,14 @@ use crate::node::credentials;
 /// Status variables that any account may see: MariaDB since 10.5 has the first three, MySQL since 8.0.30 the next two.
 const ASKED: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_checkpoint_age', 'Innodb_lsn_current', \
                      'Innodb_lsn_last_checkpoint', 'Innodb_redo_log_current_lsn', 'Innodb_redo_log_checkpoint_lsn', \
-                     'Innodb_buffer_pool_pages_dirty')";
+                     'Innodb_buffer_pool_pages_dirty', 'Innodb_buffer_pool_pages_total', 'Innodb_page_size')";
 
 /// What the server told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Told {
     redo_bytes: Option<u64>,
     dirty_pages: Option<u64>,
+    buffer_pool_bytes: Option<u64>,
 }
 
 /// Looks at the server, and at its files when it does not tell. Ends within about twice the limit, even when it is hung or the disk
@@ -34,23 +35,25 @@ struct Told {
 /// # Errors
 /// Neither the server nor its files tell, with the causes in one sentence.
 pub fn backlog(mysqld: &MysqldConfig, vip: Ipv4Addr, limit: Duration) -> Result<Backlog, String> {
-    let (dirty_pages, cause) = match ask(mysqld, vip, limit) {
-        Ok(Told { redo_bytes: Some(redo_bytes), dirty_pages }) => {
-            return Ok(Backlog { redo_bytes, dirty_pages, only_files_because: None });
+    let (told, cause) = match ask(mysqld, vip, limit) {
+        Ok(told) => {
+            let Told { redo_bytes, dirty_pages, buffer_pool_bytes } = told;
+            if let Some(redo_bytes) = redo_bytes {
+                return Ok(Backlog { redo_bytes, dirty_pages, buffer_pool_bytes, only_files_because: None });
+            }
+            let cause =
+                "the account may not see the log sequence numbers, which takes GRANT PROCESS on this version";
+            (told, cause.to_owned())
         }
-        Ok(Told { redo_bytes: None, dirty_pages }) => (
-            dirty_pages,
-            "the account may not see the log sequence numbers, which takes GRANT PROCESS on this version"
-                .to_owned(),
-        ),
-        Err(cause) => (None, cause),
+        Err(cause) => (Told::default(), cause),
     };
     let directory = mysqld.datadir.clone();
     let size = datadir::within(limit, move || redo_files(&directory));
     let shown = mysqld.datadir.display();
     match size {
         Some(Ok(Some(redo_bytes))) => {
-            Ok(Backlog { redo_bytes, dirty_pages, only_files_because: Some(cause) })
+            let Told { dirty_pages, buffer_pool_bytes, .. } = told;
+            Ok(Backlog { redo_bytes, dirty_pages, buffer_pool_bytes, only_files_because: Some(cause) })
         }
         Some(Ok(None)) => Err(format!("{cause}, and there is no redo log in {shown}")),
         Some(Err(error)) => Err(format!("{cause}, and the redo log in {shown} can't be looked at: {error}")),
@@ -93,6 +96,9 @@ fn of_variables(rows: &[(String, String)]) -> Told {
             .or_else(|| between("innodb_lsn_current", "innodb_lsn_last_checkpoint"))
             .or_else(|| between("innodb_redo_log_current_lsn", "innodb_redo_log_checkpoint_lsn")),
         dirty_pages: value("innodb_buffer_pool_pages_dirty"),
+        buffer_pool_bytes: value("innodb_buffer_pool_pages_total")
+            .zip(value("innodb_page_size"))
+            .map(|(pages, size)| pages.saturating_mul(size)),
     }
 }
 
@@ -140,14 +146,17 @@ mod tests {
     #[test]
     fn the_variables_of_each_server_are_understood() {
         let pages = ("Innodb_buffer_pool_pages_dirty", "17");
-        let wanted = Told { redo_bytes: Some(300), dirty_pages: Some(17) };
+        let wanted = Told { redo_bytes: Some(300), dirty_pages: Some(17), buffer_pool_bytes: None };
         assert_eq!(told(&[("Innodb_checkpoint_age", "300"), pages]), wanted, "MariaDB");
+        let pool = [("Innodb_buffer_pool_pages_total", "8192"), ("Innodb_page_size", "16384")];
+        assert_eq!(told(&pool).buffer_pool_bytes, Some(128 << 20));
+        assert_eq!(told(&pool[..1]).buffer_pool_bytes, None);
         let lsns = [("Innodb_lsn_current", "1300"), ("Innodb_lsn_last_checkpoint", "1000"), pages];
         assert_eq!(told(&lsns), wanted);
         let lsns =
             [("Innodb_redo_log_current_lsn", "1300"), ("Innodb_redo_log_checkpoint_lsn", "1000"), pages];
         assert_eq!(told(&lsns), wanted, "MySQL since 8.0.30");
-        assert_eq!(told(&[pages]), Told { redo_bytes: None, dirty_pages: Some(17) }, "MySQL before");
+        assert_eq!(told(&[pages]), Told { redo_bytes: None, ..wanted }, "MySQL before");
         // The two are read one after the other.
         assert_eq!(
             told(&[("Innodb_lsn_current", "1000"), ("Innodb_lsn_last_checkpoint", "1003")]).redo_bytes,
