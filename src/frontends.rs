@@ -7,6 +7,7 @@ pub mod cli;
 mod contact;
 mod doctor;
 mod fence_peer;
+mod forecast;
 mod heartbeat;
 mod history;
 mod init;

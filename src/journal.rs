@@ -7,6 +7,7 @@
 mod chronicle;
 mod history;
 mod recent;
+mod recoveries;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
+pub use recoveries::recoveries;
 
 use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};
