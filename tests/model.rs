@@ -4,6 +4,7 @@
 
 mod model {
     pub(crate) mod agent;
+    pub(crate) mod faults;
     pub(crate) mod judge;
     pub(crate) mod look;
     pub(crate) mod properties;
@@ -15,9 +16,10 @@ mod model {
     pub(crate) mod world;
 }
 
+use model::faults::Fault;
 use model::properties::{NO_SPLIT, NOTHING_LOST, ONE_HOLDER};
 use model::rules::{Rule, Rules};
-use model::scenario::{Fault, Scenario};
+use model::scenario::Scenario;
 use model::search::{ends_without_service, finds, holds, unseen};
 
 const AUTOMATIC: &str = "

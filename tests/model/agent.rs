@@ -45,6 +45,12 @@ pub(crate) enum Then {
 }
 
 impl Memory {
+    /// What an agent that has just started knows: what stands in the journal.
+    pub(crate) fn of_a_new_agent(self) -> Self {
+        let Self { was_active, gave_up, stuck, .. } = self;
+        Self { was_active, gave_up, stuck, ..Self::default() }
+    }
+
     /// A takeover or release of this node has ended.
     pub(crate) fn run_ended(&mut self, goal: Goal, outcome: Outcome) {
         let done = outcome == Outcome::Done;

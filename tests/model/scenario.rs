@@ -3,56 +3,17 @@
 use std::time::Duration;
 
 use standin::decide::{FenceAnswer, FenceDecision, FenceRequest};
-use standin::observation::Role;
 use standin::plan::Goal;
 use stateright::{Model, Property};
 
 use super::agent::{self, Deed};
+use super::faults::Fault;
 use super::judge::{Judge, PlanId};
 use super::look::View;
 use super::properties;
 use super::rules::{Rule, Rules};
 use super::steps::{self, Killed};
-use super::world::{Branch, Handler, Mount, Mysqld, Power, World};
-
-/// What may go wrong, once for each unit of the budget. What mends it costs nothing and may happen at any later moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Fault {
-    PowerCut,
-    /// Stunned for a moment that is shorter than the rules of silence ask for.
-    ShortPause,
-    LongPause,
-    ClientLinkCut,
-    ReplicationLinkCut,
-    MysqldDies,
-    MysqldHangs,
-    ReadOnly,
-    DiskHangs,
-    /// A takeover or release is killed.
-    StandinKilled,
-    /// DRBD's handler is killed before it answers.
-    HandlerKilled,
-    /// A person releases the active node.
-    Release,
-}
-
-impl Fault {
-    /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
-        Self::PowerCut,
-        Self::ShortPause,
-        Self::LongPause,
-        Self::ClientLinkCut,
-        Self::ReplicationLinkCut,
-        Self::MysqldDies,
-        Self::MysqldHangs,
-        Self::ReadOnly,
-        Self::DiskHangs,
-        Self::StandinKilled,
-        Self::HandlerKilled,
-        Self::Release,
-    ];
-}
+use super::world::{Branch, Handler, Power, World};
 
 /// One transition; the number is that of the machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,53 +87,13 @@ impl Scenario {
         self.manager_has_an_address_script
     }
 
-    fn may_happen(&self, world: &World, me: usize, fault: Fault) -> bool {
-        let it = &world.machines[me];
-        let on = it.is_on();
-        match fault {
-            Fault::PowerCut => it.power != Power::Off,
-            Fault::ShortPause | Fault::LongPause => on,
-            Fault::ClientLinkCut => !world.client_cut[me],
-            Fault::ReplicationLinkCut => me == 0 && !world.replication_cut,
-            Fault::MysqldDies => on && it.mysqld != Mysqld::No,
-            Fault::MysqldHangs => on && it.mysqld == Mysqld::Serves,
-            Fault::ReadOnly => on && it.mount == Mount::Writable,
-            Fault::DiskHangs => on && it.mount != Mount::No && !it.disk_hangs,
-            Fault::StandinKilled => on && it.run.is_some(),
-            Fault::HandlerKilled => on && matches!(it.handler, Handler::Looks { .. }),
-            Fault::Release => on && it.run.is_none() && it.role == Role::Primary && !it.frozen,
-        }
-    }
-
     fn faults(&self, world: &World, me: usize, events: &mut Vec<Event>) {
-        for fault in self.faults.iter().copied().filter(|fault| self.may_happen(world, me, *fault)) {
+        for fault in self.faults.iter().copied().filter(|fault| fault.may_happen(world, me)) {
             if fault == Fault::StandinKilled {
                 events.extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
             } else {
                 events.push(Event::Fault(me, fault));
             }
-        }
-    }
-
-    fn happens(&self, world: &mut World, me: usize, fault: Fault) {
-        let it = &mut world.machines[me];
-        match fault {
-            Fault::PowerCut => it.lose_power(),
-            Fault::ShortPause => it.power = Power::Paused { long: false },
-            Fault::LongPause => it.power = Power::Paused { long: true },
-            Fault::ClientLinkCut => world.client_cut[me] = true,
-            Fault::ReplicationLinkCut => world.replication_cut = true,
-            Fault::MysqldDies => it.mysqld = Mysqld::No,
-            Fault::MysqldHangs => it.mysqld = Mysqld::Hung,
-            Fault::ReadOnly => it.mount = Mount::ReadOnly,
-            Fault::DiskHangs => it.disk_hangs = true,
-            Fault::HandlerKilled => it.handler = Handler::Ended(FenceAnswer::NotKnown),
-            Fault::Release => {
-                if let Ok(plan) = self.judge.release(&View::of(world, me, false)) {
-                    steps::start(world, me, plan, Goal::Release);
-                }
-            }
-            Fault::StandinKilled => unreachable!("it is killed at a certain moment"),
         }
     }
 
@@ -331,7 +252,7 @@ impl Scenario {
         match event {
             Event::Fault(me, fault) => {
                 next.faults_left -= 1;
-                self.happens(&mut next, *me, *fault);
+                fault.happens(&mut next, *me, &self.judge);
             }
             Event::Killed(me, how) => {
                 next.faults_left -= 1;

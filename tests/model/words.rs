@@ -5,7 +5,8 @@ use standin::plan::Action;
 use super::agent::{Deed, Then};
 use super::judge::{Judge, PlanId};
 use super::properties;
-use super::scenario::{Event, Fault, Scenario};
+use super::faults::Fault;
+use super::scenario::{Event, Scenario};
 use super::steps::Killed;
 use super::world::{Power, World};
 
@@ -72,6 +73,7 @@ fn fault_in_words(name: &str, fault: Fault) -> String {
         Fault::DiskHangs => format!("the disk of {name} hangs"),
         Fault::StandinKilled => format!("standin is killed on {name}"),
         Fault::HandlerKilled => format!("fence-peer is killed on {name} before it answers"),
+        Fault::AgentRestarts => format!("the agent of {name} is killed, and a new one begins"),
         Fault::Release => format!("a person types standin release on {name}"),
     }
 }
