@@ -1,7 +1,7 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-audit bench-agent bench-forecast lab-test fuzz clean
+.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-audit bench-agent bench-forecast lab-test fuzz model clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make bench-agent   what the agent costs beside a server: memory and processor over a minute (root)'
 	@echo 'make bench-forecast   the forecast of crash recovery against twenty crashes of a real server (ten minutes)'
+	@echo 'make model     the search of docs/model.md with three faults in a row (minutes, some GB)'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make deb       build the package: target/debian/standin_*.deb'
 	@echo 'make rpm       the same for RPM: target/generate-rpm/standin-*.rpm'
@@ -65,6 +66,10 @@ bench-forecast:
 
 fuzz:
 	tests/fuzz $(SECONDS_EACH)
+
+FAULTS ?= 3
+model:
+	STANDIN_MODEL_FAULTS=$(FAULTS) $(CARGO) test --locked --release --package standin --test model -- --nocapture --test-threads 1
 
 lab-test: lab
 	tests/lab/run-tests
