@@ -5,8 +5,10 @@ mod fence_peer;
 mod health;
 mod heartbeat_status;
 mod keepalived;
+mod rejoin;
 mod release;
 mod standing;
+mod switchover;
 mod takeover;
 
 use std::fmt;
@@ -18,8 +20,10 @@ pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
+pub use rejoin::{Diverged, Divergence, Rejoining, diverged, rejoin};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
+pub use switchover::{PeerReadiness, Switching, Switchover, switchover};
 pub use takeover::takeover;
 
 use crate::plan::{Action, Plan};
@@ -139,6 +143,14 @@ pub enum RefusalKind {
     NoEvidence,
     /// No witness answers: it is we who are cut off.
     Isolated,
+    /// A switchover was asked for on a node that does not serve.
+    NotActive,
+    /// The peer could not take over.
+    PeerNotReady,
+    /// A rejoin was asked for on a node that still holds something.
+    NotReleased,
+    /// Both sides took writes apart from each other.
+    SplitBrain,
 }
 
 impl RefusalKind {

@@ -122,6 +122,25 @@ pub enum Event {
     },
     /// DRBD told the unfence-peer handler that both disks are UpToDate again.
     PeerUnfenced,
+    /// A person told the agents of both nodes to do nothing by themselves for a while.
+    Paused {
+        /// Until when (RFC 3339, UTC).
+        until: String,
+        /// Why, as it was typed.
+        reason: Option<String>,
+        /// Who: user and host.
+        by: String,
+    },
+    /// A person ended the pause before its time.
+    Resumed {
+        /// Who: user and host.
+        by: String,
+    },
+    /// A person has seen the last takeover, and the agent may act again.
+    Acknowledged {
+        /// Who: user and host.
+        by: String,
+    },
     /// The run is over.
     End {
         /// How it ended.
@@ -240,8 +259,12 @@ pub fn boot_id() -> String {
 
 /// The journal's file: `STANDIN_STATE_DIR` (default `/var/lib/standin`) `/NAME.journal`.
 pub fn path(cluster: &str) -> PathBuf {
-    let directory = std::env::var_os("STANDIN_STATE_DIR").unwrap_or_else(|| "/var/lib/standin".into());
-    PathBuf::from(directory).join(format!("{cluster}.journal"))
+    state_directory().join(format!("{cluster}.journal"))
+}
+
+/// `STANDIN_STATE_DIR`, or `/var/lib/standin`.
+pub(crate) fn state_directory() -> PathBuf {
+    std::env::var_os("STANDIN_STATE_DIR").map_or_else(|| "/var/lib/standin".into(), PathBuf::from)
 }
 
 #[cfg(test)]

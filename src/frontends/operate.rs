@@ -281,7 +281,8 @@ impl Silence {
 fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Request) -> Decision {
     match goal {
         Goal::Takeover => decide::takeover(observation, config, request),
-        Goal::Release => decide::release(observation, config, request),
+        // A switchover begins as a release, and a rejoin has front-end and decision of its own.
+        Goal::Release | Goal::Switchover | Goal::Rejoin => decide::release(observation, config, request),
     }
 }
 

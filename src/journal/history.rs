@@ -98,7 +98,10 @@ fn add(run: &mut Run, event: &Event) {
         Event::Begin { .. }
         | Event::Refused { .. }
         | Event::FencePeerAnswered { .. }
-        | Event::PeerUnfenced => {}
+        | Event::PeerUnfenced
+        | Event::Paused { .. }
+        | Event::Resumed { .. }
+        | Event::Acknowledged { .. } => {}
     }
 }
 

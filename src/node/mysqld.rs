@@ -6,10 +6,11 @@
 //! | `handshake` | what a server answers before anybody logs in |
 //! | `error_log`, `follow` | what the lines of its error log say, and following them |
 //! | `activity`, `watch` | whether it moves: what extends a deadline, and what is reported |
-//! | `start`, `stop`, `verify` | the steps |
+//! | `start`, `stop`, `verify`, `dirty_pages` | the steps |
 
 mod activity;
 mod datadir;
+pub mod dirty_pages;
 pub mod engines;
 pub mod error_log;
 mod follow;
