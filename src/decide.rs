@@ -2,6 +2,7 @@
 
 mod evidence;
 mod fence_peer;
+mod guard;
 mod health;
 mod heartbeat_status;
 mod keepalived;
@@ -10,6 +11,7 @@ mod release;
 mod standing;
 mod switchover;
 mod takeover;
+mod watch;
 
 use std::fmt;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, answers, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
+pub use guard::{Check, Guard, Guarding, ailment, guard};
 pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
@@ -25,6 +28,7 @@ pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use switchover::{PeerReadiness, Switching, Switchover, switchover};
 pub use takeover::takeover;
+pub use watch::{Watch, Watching, watch};
 
 use crate::plan::{Action, Plan};
 
@@ -151,6 +155,8 @@ pub enum RefusalKind {
     NotReleased,
     /// Both sides took writes apart from each other.
     SplitBrain,
+    /// The local data may lack what the peer committed alone: only the agent asks for more than DRBD does.
+    OutOfStep,
 }
 
 impl RefusalKind {

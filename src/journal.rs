@@ -6,6 +6,7 @@
 
 mod history;
 mod recent;
+mod switchover;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
+pub use switchover::{Unfinished, unfinished_switchover};
 
 use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};

@@ -88,7 +88,7 @@ pub fn switchover(
     }
     let mut warnings = Vec::new();
     let by = by_whom(observation, config, switching, &mut warnings)?;
-    let mut steps: Vec<Step> = flush(config, switching, &mut warnings).into_iter().collect();
+    let mut steps: Vec<Step> = flush(observation, config, switching, &mut warnings).into_iter().collect();
     if !matches!(by, HandOverBy::Manager { .. }) {
         let request = Request { from_cluster_manager: true, ..Request::default() };
         match release(observation, config, &request) {
@@ -281,7 +281,16 @@ fn by_whom(
     Ok(HandOverBy::Person { remote })
 }
 
-fn flush(config: &Config, switching: &Switching, warnings: &mut Vec<String>) -> Option<Step> {
+fn flush(
+    observation: &Observation,
+    config: &Config,
+    switching: &Switching,
+    warnings: &mut Vec<String>,
+) -> Option<Step> {
+    // Stopped by the one that was killed before its end.
+    if matches!(&observation.mysqld, Fact::Known(mysqld) if mysqld.processes.is_empty()) {
+        return None;
+    }
     let was = switching.dirty_pages.as_ref()?;
     let without = "the dirty pages are not written beforehand, so that the shutdown of mysqld takes longer";
     let (was, credentials) = match (was, &config.mysqld.credentials) {

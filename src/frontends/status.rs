@@ -30,12 +30,19 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
     loop {
         let node = RealNode::new(config.clone(), past(config)?);
         let observation = node.observe();
+        let pause = super::pause::in_force(config);
         let text = if as_json {
             let node = &config.this_node.name;
-            format!("{}\n", json!({"cluster": config.name, "node": node, "observation": observation}))
+            let mut value = json!({"cluster": config.name, "node": node, "observation": observation});
+            if let Some(pause) = pause {
+                value["pause"] = json!(pause);
+            }
+            format!("{value}\n")
         } else {
             let clear = if watch && std::io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
-            format!("{clear}{}", table(config, &observation))
+            let pause =
+                pause.map(|pause| format!("pause         {}\n", pause.sentence())).unwrap_or_default();
+            format!("{clear}{}{pause}", table(config, &observation))
         };
         if !say_text(text) {
             return Ok(Outcome::Done);
