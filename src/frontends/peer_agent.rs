@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{AutomaticTakeover, Config};
+use crate::config::{AGENT_PORT as PORT, AutomaticTakeover, Config};
 use crate::observation::Fact;
 
 /// What matters of its status.
@@ -17,12 +17,7 @@ pub(super) struct PeerAgent {
 /// # Errors
 /// In one sentence why there is no answer that counts.
 pub(super) fn ask(config: &Config) -> Result<PeerAgent, String> {
-    let Some(address) = address(config) else {
-        return Err(format!(
-            "agent.listen names no address of {} (for the agents to see each other: listen: [\"{}:7780\", \"{}:7780\"])",
-            config.peer.name, config.this_node.replication_address, config.peer.replication_address
-        ));
-    };
+    let address = address(config)?;
     Err(format!("the agent at {address} does not answer"))
 }
 
@@ -35,14 +30,23 @@ pub(super) fn takes_over_by_itself(config: &Config) -> Fact<bool> {
 }
 
 /// Where it listens: the file is the same on both nodes, so that the peer's address, or any, is among its own.
-fn address(config: &Config) -> Option<SocketAddr> {
+///
+/// # Errors
+/// It listens where only its own node reaches it.
+pub(super) fn address(config: &Config) -> Result<SocketAddr, String> {
     let peer = [config.peer.replication_address, config.peer.address].map(IpAddr::V4);
     let listens = |ip: IpAddr| config.agent.listen.iter().find(|listen| listen.ip() == ip).copied();
     let any = || {
         let listen = config.agent.listen.iter().find(|listen| listen.ip().is_unspecified())?;
         Some(SocketAddr::new(peer[0], listen.port()))
     };
-    peer.into_iter().find_map(listens).or_else(any)
+    peer.into_iter().find_map(listens).or_else(any).ok_or_else(|| {
+        format!(
+            "agent.listen names no address of {} (for the agents to see each other, on both nodes: agent: {{listen: \
+             [\"{}:{PORT}\", \"{}:{PORT}\"]}})",
+            config.peer.name, config.this_node.replication_address, config.peer.replication_address
+        )
+    })
 }
 
 #[cfg(test)]
@@ -60,10 +64,9 @@ mod tests {
     #[test]
     fn the_peer_is_asked_where_it_listens() {
         let peer = listening("\"127.0.0.1:7780\"").peer.replication_address;
-        assert_eq!(address(&listening("\"127.0.0.1:7780\"")), None);
         assert!(ask(&listening("\"127.0.0.1:7780\"")).unwrap_err().contains("agent.listen"));
         let both = listening(&format!("\"127.0.0.1:7780\", \"{peer}:7781\""));
-        assert_eq!(address(&both), Some(SocketAddr::new(peer.into(), 7781)));
-        assert_eq!(address(&listening("\"0.0.0.0:7782\"")), Some(SocketAddr::new(peer.into(), 7782)));
+        assert_eq!(address(&both), Ok(SocketAddr::new(peer.into(), 7781)));
+        assert_eq!(address(&listening("\"0.0.0.0:7782\"")), Ok(SocketAddr::new(peer.into(), 7782)));
     }
 }
