@@ -14,13 +14,14 @@ mod takeover;
 mod watch;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, answers, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use guard::{Check, Guard, Guarding, ailment, guard};
-pub use health::{Health, Now, fitness, health, serves};
+pub use health::{Health, Now, fitness, health, lack_of_redundancy, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use rejoin::{Diverged, Divergence, Rejoining, diverged, rejoin};
@@ -46,6 +47,12 @@ pub struct Request {
     /// DRBD alone: other resources of the cluster manager do the rest.
     #[serde(default)]
     pub drbd_only: bool,
+    /// The call comes from this node's agent, which never fences a peer that has the virtual IP.
+    #[serde(default)]
+    pub from_agent: bool,
+    /// The agent has seen the peer silent for so long already.
+    #[serde(default)]
+    pub silent_for: Option<Duration>,
 }
 
 /// The part of a plan that was asked for.

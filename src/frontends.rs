@@ -1,5 +1,6 @@
 //! How people and programs call standin.
 
+pub mod agent;
 mod audit;
 mod check;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! a run that was killed shows how far it got. Writing goes to the page cache: what a kill of standin must not lose
 //! survives that, and after a loss of the machine DRBD's own state starts afresh too.
 
+mod chronicle;
 mod history;
 mod recent;
 mod switchover;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
 pub use switchover::{Unfinished, unfinished_switchover};
@@ -142,6 +144,16 @@ pub enum Event {
     Acknowledged {
         /// Who: user and host.
         by: String,
+    },
+    /// The agent gives this node up by itself, so that the peer can step in.
+    GaveUp {
+        /// What was wrong, in one sentence.
+        reason: String,
+    },
+    /// The agent takes this node out of the way of a peer that has taken over.
+    SteppedDown {
+        /// Why, in one sentence.
+        reason: String,
     },
     /// The run is over.
     End {

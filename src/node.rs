@@ -16,6 +16,7 @@ pub mod pacemaker;
 pub mod processes;
 pub mod real;
 pub mod requirements;
+pub mod reset;
 pub mod scope;
 pub mod simulated;
 pub mod ssh;

@@ -83,7 +83,7 @@ pub fn watch(observation: &Observation, config: &Config, watching: &Watching) ->
     }
     // A peer whose address is gone for as long as a takeover would wait for it may be fenced.
     let waited_out = watching.vip_silent_for >= config.limits.wait_vip_gone;
-    let request = Request { waited_out, ..Request::default() };
+    let request = Request { waited_out, from_agent: true, ..Request::default() };
     let plan = match takeover(observation, config, &request) {
         Decision::Plan(plan) => plan,
         Decision::Refusal(refusal) => return refused(refusal, observation, config),

@@ -85,8 +85,8 @@ pub(super) fn pause(config: &Config, arguments: &Arguments) -> Outcome {
     }
     let event = Event::Paused { until: pause.until.clone(), reason: arguments.reason.clone(), by };
     note(config, &event);
-    let peer = peer_agent::address(config)
-        .and_then(|_| seen_by_peer(&|| peer_agent::ask(config), SEEN_WITHIN));
+    let peer =
+        peer_agent::address(config).and_then(|_| seen_by_peer(&|| peer_agent::ask(config), SEEN_WITHIN));
     let there = on_the_peer(config, arguments);
     if arguments.json {
         say(json!({

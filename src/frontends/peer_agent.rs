@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::agent::peer_status;
 use crate::config::{AGENT_PORT as PORT, AutomaticTakeover, Config};
 use crate::observation::Fact;
 
@@ -17,8 +18,11 @@ pub(super) struct PeerAgent {
 /// # Errors
 /// In one sentence why there is no answer that counts.
 pub(super) fn ask(config: &Config) -> Result<PeerAgent, String> {
-    let address = address(config)?;
-    Err(format!("the agent at {address} does not answer"))
+    let status = peer_status::ask(address(config)?, &config.name, &config.peer.name)?;
+    if status.stale {
+        return Err(format!("its latest look is {:.0} s old", status.age_seconds));
+    }
+    Ok(PeerAgent { paused: status.pause.is_some() })
 }
 
 /// Whether it makes its node active by itself. The configuration of both nodes is the same.

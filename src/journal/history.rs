@@ -101,7 +101,9 @@ fn add(run: &mut Run, event: &Event) {
         | Event::PeerUnfenced
         | Event::Paused { .. }
         | Event::Resumed { .. }
-        | Event::Acknowledged { .. } => {}
+        | Event::Acknowledged { .. }
+        | Event::GaveUp { .. }
+        | Event::SteppedDown { .. } => {}
     }
 }
 

@@ -36,6 +36,8 @@ fn is_of_a_run(entry: &Entry) -> bool {
             | Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Acknowledged { .. }
+            | Event::GaveUp { .. }
+            | Event::SteppedDown { .. }
     )
 }
 

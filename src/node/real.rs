@@ -32,7 +32,7 @@ const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
 /// This machine, for one cluster.
 pub struct RealNode {
     config: Config,
-    past: Past,
+    past: Mutex<Past>,
     vip_silent_at: Mutex<Option<Instant>>,
     last_drbd: Mutex<Option<Drbd>>,
     line: Mutex<Option<ssh::Line>>,
@@ -43,7 +43,7 @@ impl RealNode {
     pub fn new(config: Config, past: Past) -> Self {
         Self {
             config,
-            past,
+            past: Mutex::new(past),
             vip_silent_at: Mutex::new(None),
             last_drbd: Mutex::new(None),
             line: Mutex::new(None),
@@ -53,6 +53,15 @@ impl RealNode {
     /// Keeps a command that waits on the peer: the step that hands over gives it the word to begin.
     pub fn hold_line(&self, line: ssh::Line) {
         *self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(line);
+    }
+
+    /// What the journal says by now, for who looks again and again.
+    pub fn know(&self, past: Past) {
+        *self.past.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = past;
+    }
+
+    fn past(&self) -> Past {
+        self.past.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Repeats gratuitous ARP after this process has ended.
@@ -130,7 +139,7 @@ impl RealNode {
             peer,
             witnesses,
             cluster_manager: Fact::Unknown(not_looked_at()),
-            past: self.past.clone(),
+            past: self.past(),
         }
     }
 
@@ -150,7 +159,7 @@ impl RealNode {
             peer: Peer { addresses: Vec::new() },
             witnesses: Vec::new(),
             cluster_manager: Fact::Unknown(not_asked()),
-            past: self.past.clone(),
+            past: self.past(),
         }
     }
 
@@ -246,16 +255,7 @@ impl Node for RealNode {
                 (vip, Peer { addresses: Vec::new() }, Vec::new())
             });
             let drbd = drbd.join().unwrap_or_else(|_| Fact::Unknown(ended("DRBD")));
-            Observation {
-                drbd,
-                mount,
-                mysqld,
-                vip,
-                peer,
-                witnesses,
-                cluster_manager,
-                past: self.past.clone(),
-            }
+            Observation { drbd, mount, mysqld, vip, peer, witnesses, cluster_manager, past: self.past() }
         })
     }
 
