@@ -143,19 +143,19 @@ fn seen_by_peer(ask: &dyn Fn() -> Result<PeerAgent, String>, limit: Duration) ->
 pub(super) fn resume(config: &Config) -> Outcome {
     let file = pause::path(&config.name);
     let was = in_force(config);
-    match pause::remove(&file) {
-        Ok(true) => {}
-        Ok(false) => {
-            say(format_args!("{} is not paused", config.this_node.name));
-            hint_at_the_peer(config);
-            return Outcome::Done;
-        }
+    let removed = match pause::remove(&file) {
+        Ok(removed) => removed,
         Err(error) => return cannot(&format!("{} can't be removed: {error}", file.display()), false),
-    }
+    };
+    // Also when this node has none: a pause of a peer that is silent by now ends with it.
     note(config, &Event::Resumed { by: who(config) });
     match was {
         Some(was) => say(format_args!("resumed; before that {}", was.sentence())),
-        None => say("the pause was over already"),
+        None if removed => say("the pause was over already"),
+        None => say(format_args!(
+            "{} has no pause of its own; one of {} counts no longer here, unless that lives and is still paused",
+            config.this_node.name, config.peer.name
+        )),
     }
     hint_at_the_peer(config);
     Outcome::Done

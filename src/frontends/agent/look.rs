@@ -70,27 +70,19 @@ pub(super) fn at_node(
         let step = running.as_ref().and_then(|running| running.step.clone());
         // One that has just taken the lock does not say yet what it is for.
         let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
-        Seen {
-            question,
-            observation,
-            chronicle,
-            carrier: carrier(&config),
-            running,
-            step,
-            runs,
-            paused: paused(&config, &peer),
-        }
+        let paused = paused(&config, &peer, chronicle.resumed);
+        Seen { question, observation, chronicle, carrier: carrier(&config), running, step, runs, paused }
     };
     Looker::start("look", look, done)
 }
 
-fn paused(config: &Config, peer: &PeerPause) -> Option<(Pause, String)> {
+fn paused(config: &Config, peer: &PeerPause, resumed: Option<SystemTime>) -> Option<(Pause, String)> {
     let own = pause::in_force(config).map(|active| {
         let sentence = active.sentence();
         (Pause { until: active.until, reason: active.reason, by_peer: false }, sentence)
     });
     own.or_else(|| {
-        let pause = peer.in_force(SystemTime::now())?;
+        let pause = peer.in_force(SystemTime::now(), resumed)?;
         let reason = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let until = pause.until.clone().unwrap_or_else(|| "somebody resumes it".to_owned());
         let sentence = format!("the agents are paused until {until}, typed on {}{reason}", config.peer.name);
