@@ -35,6 +35,7 @@
 //! | `sampler` | ten times a second who is Primary and who has the virtual address, from inside and outside |
 //! | `scenario` | the parts of a cluster's life under its manager, with the logs of each run |
 //! | `chaos` | random faults under load, what must hold throughout, and which refusals are justified |
+//! | `false_alarms` | a healthy cluster that is strained, in which the agents must do nothing |
 //! | `compare`, `compare_managers`, `compare_monitors` | how long it takes and what it costs, against what was there before |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
@@ -47,6 +48,7 @@ pub mod compare_monitors;
 mod database;
 pub mod demo;
 mod disks;
+pub mod false_alarms;
 mod image;
 mod instance;
 mod lab;

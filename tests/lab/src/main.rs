@@ -78,6 +78,12 @@ enum Verb {
         #[arg(long, default_value = STONITH, value_parser = [STONITH, "dont-care"])]
         fencing: String,
     },
+    /// Strain a healthy cluster under the agents: processors, network, connections, disk; they must do nothing
+    FalseAlarms {
+        /// For how long
+        #[arg(long, default_value_t = 20)]
+        minutes: u64,
+    },
     /// List the labs that are up
     List,
     /// Log in to a node of a lab, or run a command there
@@ -145,6 +151,7 @@ fn main() -> Result<()> {
             }
             chaos::run(&options).map(drop)
         }
+        Verb::FalseAlarms { minutes } => standin_lab::false_alarms::run(Duration::from_secs(minutes * 60)),
         Verb::List => {
             for run in runs()? {
                 println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());

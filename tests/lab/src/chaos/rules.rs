@@ -1,7 +1,7 @@
 //! Which refusals justify that nobody serves when every fault is mended: an explicit list, and nothing else does.
 
 /// A sentence that may stand in a refusal, and the rule that it states.
-const RULES: [(&str, &[&str]); 10] = [
+const RULES: [(&str, &[&str]); 11] = [
     (
         "the local data is not known to be current",
         &[
@@ -32,6 +32,7 @@ const RULES: [(&str, &[&str]); 10] = [
         "nothing shows that the peer is dead",
         &["not every address of the peer could be asked", "replication address answers could not be learnt"],
     ),
+    ("the peer may have committed alone", &["was not in step with"]),
     ("the other node still holds the virtual IP", &["is still answered by"]),
     (
         "I/O is frozen until it is settled which node serves",

@@ -39,7 +39,7 @@ impl fmt::Display for Under {
 pub const STONITH: &str = "resource-and-stonith";
 
 impl Under {
-    pub(super) fn manager(self) -> Box<dyn Manager> {
+    pub(crate) fn manager(self) -> Box<dyn Manager> {
         match self {
             Self::Agent => Box::new(Agent),
             Self::ByHand => Box::new(ByHand),
