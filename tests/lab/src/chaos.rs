@@ -17,7 +17,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::lab::Lab;
+use crate::lab::{Lab, with_lab};
 use crate::manager::Manager;
 use crate::node::Node;
 use crate::sampler::Sampler;
@@ -89,8 +89,12 @@ pub(crate) struct Run<'a> {
 /// Something that must hold did not, nobody served and no rule justifies that, or the pair could not be made whole again. The
 /// error names the line that replays the run.
 pub fn run(options: &Options) -> Result<Summary> {
-    let lab = Lab::start(options.under.lab())?;
-    run_in(&lab, options)
+    let mut summary = None;
+    with_lab(options.under.lab(), |lab| {
+        summary = Some(run_in(lab, options)?);
+        Ok(())
+    })?;
+    summary.context("nothing was run")
 }
 
 /// The same in a fresh lab, which [`Under::lab`] describes.

@@ -1,5 +1,5 @@
-//! How each fault is brought about and mended. What has become impossible meanwhile (a node without power has no processes)
-//! is told and no error.
+//! How each fault is brought about and mended. What has become impossible meanwhile, because an earlier fault has struck the
+//! same node, is told and no error.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,8 +27,14 @@ df --output=avail --block-size=1K . | tail -n 1";
 /// Whoever has it mounted.
 const EMPTY: &str = "rm -f /var/lib/mysql/chaos-filler.*";
 
-/// Lets a fault strike. Returns what there is to say of it.
-pub(super) fn strike(lab: &Lab, manager: &dyn Manager, node: &Node, fault: Fault) -> Result<Option<String>> {
+/// Lets a fault strike, the first one of its round or a later one. Returns what there is to say of it.
+pub(super) fn strike(
+    lab: &Lab,
+    manager: &dyn Manager,
+    node: &Node,
+    fault: Fault,
+    first: bool,
+) -> Result<Option<String>> {
     let run = |command: &str| node.run_with_deadline(command, SOON);
     let done = match fault {
         Fault::PowerCut if !node.is_on() => return Ok(Some("it was off".to_owned())),
@@ -62,9 +68,7 @@ pub(super) fn strike(lab: &Lab, manager: &dyn Manager, node: &Node, fault: Fault
     };
     match done {
         Ok(told) => Ok(told),
-        Err(error) if cannot_be_reached(node) => {
-            Ok(Some(format!("it could not strike: {}", first_line(&error))))
-        }
+        Err(error) if !first => Ok(Some(format!("it could not strike: {}", first_line(&error)))),
         Err(error) => Err(error.context(format!("{fault} of {}", node.name()))),
     }
 }
@@ -76,9 +80,9 @@ pub(super) fn mend(lab: &Lab, node: &Node, fault: Fault) -> Result<()> {
         Fault::PowerCut => node.boot(),
         Fault::Hang if !node.is_on() => Ok(()),
         Fault::Hang => node.resume(),
-        Fault::ClientsCut => lab.heal(Network::Clients),
+        Fault::ClientsCut => node.plug(Network::Clients),
         Fault::ReplicationCut => lab.heal(Network::Replication),
-        Fault::BothCut => lab.heal(Network::Clients).and_then(|()| lab.heal(Network::Replication)),
+        Fault::BothCut => node.plug(Network::Clients).and_then(|()| node.plug(Network::Replication)),
         Fault::KillStandin | Fault::KillMysqld | Fault::KillManager | Fault::ReadOnly => Ok(()),
         Fault::FullDisk => {
             let emptied = lab.nodes().map(|node| node.run_with_deadline(EMPTY, SOON).is_ok());

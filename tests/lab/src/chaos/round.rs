@@ -105,7 +105,8 @@ impl<'a> Run<'a> {
                 // What can't be mended yet is tried again while the pair settles.
                 strike.mended = self.mend(strike.node, strike.planned.fault).is_ok();
             } else {
-                strike.told = fault::strike(self.lab, &*self.manager, strike.node, strike.planned.fault)?;
+                let Planned { fault, begin, .. } = strike.planned;
+                strike.told = fault::strike(self.lab, &*self.manager, strike.node, fault, begin.is_zero())?;
                 if strike.planned.fault == Fault::KillManager {
                     self.to_restart[usize::from(strike.node.number()) - 1] = true;
                 }
