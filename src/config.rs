@@ -9,9 +9,11 @@
 //! | `place` | where each key and value stands |
 //! | `reader` | walks the YAML value, collecting errors |
 //! | `sections` | each value by itself: type, range, form |
+//! | `agent` | the same for the agent's section |
 //! | `check` | the values against each other and against this host |
 //! | `error` | draws an error under its token |
 
+mod agent;
 mod check;
 mod error;
 mod file;
@@ -31,6 +33,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 use serde_yaml::Value;
 
+pub use self::agent::{AgentConfig, AutomaticTakeover, PORT as AGENT_PORT};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::file::{DIRECTORY_VARIABLE, directory};
 pub use self::host::{HOST_VARIABLE, Host};
@@ -195,6 +198,7 @@ fn read(reader: &Reader<'_>, value: &Value, file: &Path, host: &Host) -> Option<
     let witnesses = sections::witnesses(&root);
     let limits = sections::limits(&root);
     let refuse_myisam_above_percent = sections::refuse_myisam_above_percent(&root);
+    let agent = agent::agent(&root, cluster_manager);
 
     let addresses = nodes.as_ref().map_or(&[][..], |nodes| &nodes.read);
     if let Some(nodes) = &nodes {
@@ -208,6 +212,7 @@ fn read(reader: &Reader<'_>, value: &Value, file: &Path, host: &Host) -> Option<
         check::mysqld(&root, mysqld, mount.as_ref());
     }
     check::witnesses(&root, &witnesses, addresses, vip.as_ref());
+    agent::agrees(&root, &agent, &limits);
     root.finish();
 
     let mut nodes = nodes?.read;
@@ -226,6 +231,7 @@ fn read(reader: &Reader<'_>, value: &Value, file: &Path, host: &Host) -> Option<
         witnesses,
         limits,
         refuse_myisam_above_percent,
+        agent,
     })
 }
 
@@ -258,6 +264,8 @@ pub struct Config {
     pub limits: Limits,
     /// Refuse a takeover when more than this share of the data is MyISAM, in percent, by bytes or by tables.
     pub refuse_myisam_above_percent: u8,
+    /// What the agent does by itself.
+    pub agent: AgentConfig,
 }
 
 /// One node.

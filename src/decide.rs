@@ -2,25 +2,30 @@
 
 mod evidence;
 mod fence_peer;
+mod guard;
 mod health;
 mod heartbeat_status;
 mod keepalived;
 mod release;
 mod standing;
 mod takeover;
+mod watch;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, answers, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
+pub use guard::{Check, Guard, Guarding, ailment, guard};
 pub use health::{Health, Now, fitness, health, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
 pub use takeover::takeover;
+pub use watch::{Watch, Watching, watch};
 
 use crate::plan::{Action, Plan};
 
@@ -38,6 +43,12 @@ pub struct Request {
     /// DRBD alone: other resources of the cluster manager do the rest.
     #[serde(default)]
     pub drbd_only: bool,
+    /// The call comes from this node's agent, which never fences a peer that has the virtual IP.
+    #[serde(default)]
+    pub from_agent: bool,
+    /// The agent has seen the peer silent for so long already.
+    #[serde(default)]
+    pub silent_for: Option<Duration>,
 }
 
 /// The part of a plan that was asked for.
@@ -139,6 +150,8 @@ pub enum RefusalKind {
     NoEvidence,
     /// No witness answers: it is we who are cut off.
     Isolated,
+    /// The local data may lack what the peer committed alone: only the agent asks for more than DRBD does.
+    OutOfStep,
 }
 
 impl RefusalKind {

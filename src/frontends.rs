@@ -1,5 +1,6 @@
 //! How people and programs call standin.
 
+mod agent;
 mod audit;
 mod check;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! a run that was killed shows how far it got. Writing goes to the page cache: what a kill of standin must not lose
 //! survives that, and after a loss of the machine DRBD's own state starts afresh too.
 
+mod chronicle;
 mod history;
 mod recent;
 
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
 
@@ -122,6 +124,35 @@ pub enum Event {
     },
     /// DRBD told the unfence-peer handler that both disks are UpToDate again.
     PeerUnfenced,
+    /// A person told the agents of both nodes to do nothing by themselves for a while.
+    Paused {
+        /// Until when (RFC 3339, UTC).
+        until: String,
+        /// Why, as it was typed.
+        reason: Option<String>,
+        /// Who: user and host.
+        by: String,
+    },
+    /// A person ended the pause before its time.
+    Resumed {
+        /// Who: user and host.
+        by: String,
+    },
+    /// A person has seen the last takeover, and the agent may act again.
+    Acknowledged {
+        /// Who: user and host.
+        by: String,
+    },
+    /// The agent gives this node up by itself, so that the peer can step in.
+    GaveUp {
+        /// What was wrong, in one sentence.
+        reason: String,
+    },
+    /// The agent takes this node out of the way of a peer that has taken over.
+    SteppedDown {
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// The run is over.
     End {
         /// How it ended.

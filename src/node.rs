@@ -15,6 +15,7 @@ pub mod pacemaker;
 pub mod processes;
 pub mod real;
 pub mod requirements;
+pub mod reset;
 pub mod scope;
 pub mod simulated;
 pub mod survey;

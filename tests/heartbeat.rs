@@ -210,6 +210,8 @@ const DRBD_ONLY: Request = Request {
     waited_out: false,
     from_cluster_manager: true,
     drbd_only: true,
+    from_agent: false,
+    silent_for: None,
 };
 
 fn steps(decision: Decision) -> Vec<&'static str> {

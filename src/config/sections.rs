@@ -14,7 +14,7 @@ use super::reader::{Fault, Node, Section, fault};
 use super::{ClusterManager, Limits, MountConfig, MysqldConfig, NodeConfig, VipConfig};
 use crate::plan::{HeartbeatStop, MysqldControl};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `nodes`: those that could be read, in the order of the file, and whether there were exactly two names.
 pub(super) struct Nodes {

@@ -135,6 +135,7 @@ fn every_value_arrives() {
         witnesses: vec![Ipv4Addr::new(10, 77, 0, 254)],
         limits: Limits { start_mysqld: seconds(300), ..Limits::default() },
         refuse_myisam_above_percent: 10,
+        agent: AgentConfig::default_for(ClusterManager::Heartbeat(Some(HeartbeatStop::Stop))),
     };
     assert_eq!(parsed(GOOD, &host()).unwrap(), expected);
     let seen_from_peer = parsed(GOOD, &Host::fixed("node2")).unwrap();
@@ -451,5 +452,33 @@ proptest! {
         let start = at.index(GOOD.len());
         let end = (start + length).min(GOOD.len());
         survives(&format!("{}{piece}{}", &GOOD[..start], &GOOD[end..]));
+    }
+}
+
+#[test]
+fn the_agents_section_agrees_with_itself_and_with_the_cluster_manager() {
+    let with = |manager: &str, agent: &str| {
+        let text = GOOD.replace("cluster_manager: {heartbeat: stop}", &format!("cluster_manager: {manager}"));
+        parsed(&format!("{text}\nagent: {{{agent}}}\n"), &host())
+    };
+    let config = with("none", "takeover: automatic, failures: 2, of: 3, self_fence: true").unwrap();
+    let agent = config.agent;
+    assert_eq!((agent.takeover, agent.failures, agent.of), (AutomaticTakeover::Automatic, 2, 3));
+    assert!(agent.self_fence);
+    assert_eq!(with("none", "").unwrap().agent.takeover, AutomaticTakeover::Never);
+    for (manager, agent, words) in [
+        ("none", "takeover: with-cluster-manager", "needs a cluster manager"),
+        ("pacemaker", "takeover: automatic", "against each other"),
+        ("keepalived", "takeover: automatic", "against each other"),
+        ("none", "takeover: sometimes", "none of the known words"),
+        ("none", "failures: 6", "asks for 6 failures of 5 looks"),
+        ("none", "silence: 500ms", "out of range"),
+        ("none", "takeover: automatic, silence: 40s", "not shorter than"),
+        ("none", "listen: [localhost]", "not an address and a port"),
+        ("none", "listen: ['127.0.0.1:0']", "port 0"),
+        ("none", "takeovr: never", "did you mean `takeover`"),
+    ] {
+        let errors = with(manager, agent).unwrap_err().to_string();
+        assert!(errors.contains(words), "{agent}: {errors}");
     }
 }

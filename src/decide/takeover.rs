@@ -324,7 +324,7 @@ fn ground(
     let may_fence = request.waited_out && config.fence.is_some();
     let vip = vip_is_free(observation, config);
     let fence_for_vip = match vip {
-        Err(refusal) if refusal.kind == RefusalKind::VipAnswers && may_fence => true,
+        Err(refusal) if refusal.kind == RefusalKind::VipAnswers && may_fence && !request.from_agent => true,
         Err(refusal) => return Err(refusal),
         Ok(()) => false,
     };

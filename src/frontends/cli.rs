@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
 use super::{
-    audit, check, doctor, heartbeat, history, init, keepalived, kept, managed, manual, operate, status,
+    agent, audit, check, doctor, heartbeat, history, init, keepalived, kept, managed, manual, operate, status,
 };
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
@@ -114,6 +114,9 @@ enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// The daemon: guards the active node, and watches from the standby
+    #[command(after_help = manual::AGENT)]
+    Agent,
     /// Show past takeovers and releases, with a time per step
     History {
         /// Print JSON
@@ -189,11 +192,27 @@ struct Caller {
     /// DRBD alone: the cluster manager's other resources do the rest
     #[arg(long = managed::DRBD_ONLY, hide = true)]
     drbd_only: bool,
+    /// The call comes from this node's agent
+    #[arg(long = managed::FROM_AGENT, hide = true)]
+    from_agent: bool,
+    /// The agent has waited for the virtual IP to drop
+    #[arg(long = managed::WAITED_OUT, hide = true, requires = "from_agent")]
+    waited_out: bool,
+    /// The agent has seen the peer silent for so long
+    #[arg(long = managed::SILENT_FOR, hide = true, requires = "from_agent", value_parser = humantime::parse_duration)]
+    silent_for: Option<Duration>,
 }
 
 impl Caller {
     fn request(&self, request: Request) -> Request {
-        Request { from_cluster_manager: self.from_cluster_manager, drbd_only: self.drbd_only, ..request }
+        Request {
+            from_cluster_manager: self.from_cluster_manager,
+            drbd_only: self.drbd_only,
+            from_agent: self.from_agent,
+            waited_out: self.waited_out,
+            silent_for: self.silent_for,
+            ..request
+        }
     }
 }
 
@@ -263,7 +282,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let selector = cli.config.as_deref();
     let loaded = match cli.command {
         // keepalived's takeovers look at everything, in processes of their own.
-        Command::Release { .. } | Command::Status { .. } | Command::KeepalivedNotify(_) => {
+        Command::Release { .. } | Command::Status { .. } | Command::Agent | Command::KeepalivedNotify(_) => {
             kept::load(selector)
         }
         _ => config::load(selector, &Host::this_machine()),
@@ -277,6 +296,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     };
     if let Command::KeepalivedNotify(arguments) = &cli.command {
         return Ok(keepalived::run(cli.config.as_deref(), config, arguments));
+    }
+    if let Command::Agent = &cli.command {
+        return agent::run(cli.config.as_deref(), config);
     }
     with_config(&cli.command, config)
 }
@@ -306,6 +328,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
         Command::Audit(_)
+        | Command::Agent
         | Command::Init(_)
         | Command::Completions { .. }
         | Command::Man { .. }

@@ -22,6 +22,13 @@ pub(super) const FROM_CLUSTER_MANAGER: &str = "from-cluster-manager";
 /// The hidden argument of `takeover` and `release` that leaves out everything but DRBD.
 pub(super) const DRBD_ONLY: &str = "drbd-only";
 
+/// The hidden argument of `takeover` and `release` that says that the agent calls.
+pub(super) const FROM_AGENT: &str = "from-agent";
+/// The hidden argument of `takeover`: the agent has waited for as long as a takeover would.
+pub(super) const WAITED_OUT: &str = "waited-out";
+/// The hidden argument of `takeover`: how long the agent has seen the peer silent.
+pub(super) const SILENT_FOR: &str = "silent-for";
+
 /// Between two looks whether the process has ended, or the lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After the end of the process: what it printed last is in the pipe, unless a process that it left behind holds that open.
@@ -98,6 +105,26 @@ impl Managed<'_> {
         self.run(&arguments, &time)
     }
 
+    /// Makes this node active for its agent, which has weighed the evidence over time: nothing is waited for any more.
+    pub(super) fn take_over_for_agent(&self, silent_for: Duration, waited_out: bool) -> Run {
+        let mut arguments = vec!["takeover".to_owned(), "--wait".to_owned(), "0s".to_owned()];
+        if waited_out {
+            arguments.push(format!("--{WAITED_OUT}"));
+        }
+        let silent_for = Duration::from_millis(u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX));
+        arguments.extend([format!("--{SILENT_FOR}"), humantime::format_duration(silent_for).to_string()]);
+        self.run_for(FROM_AGENT, &arguments, &Time::new(None))
+    }
+
+    /// Gives everything up for the agent, within a limit.
+    pub(super) fn release_for_agent(&self, limit: Duration) -> Run {
+        let time = Time::new(Some(limit));
+        if let Some(early) = self.wait_for(&time, |running| running.goal == Some(Goal::Takeover)) {
+            return early;
+        }
+        self.run_for(FROM_AGENT, &["release".to_owned()], &time)
+    }
+
     /// Gives everything up. A takeover that runs is interrupted first; it takes back what it did.
     pub(super) fn release(&self, limit: Option<Duration>) -> Run {
         let time = Time::new(Some(limit.unwrap_or(UNDO)));
@@ -161,6 +188,10 @@ impl Managed<'_> {
     }
 
     fn run(&self, arguments: &[String], time: &Time) -> Run {
+        self.run_for(FROM_CLUSTER_MANAGER, arguments, time)
+    }
+
+    fn run_for(&self, caller: &str, arguments: &[String], time: &Time) -> Run {
         let failed = |reason: String| Run::Ended { outcome: Outcome::Failed, reason: Some(reason) };
         let program = match std::env::current_exe() {
             Ok(program) => program,
@@ -171,7 +202,7 @@ impl Managed<'_> {
             command.extend(["--config".to_owned(), selector.to_owned()]);
         }
         command.extend_from_slice(arguments);
-        command.push(format!("--{FROM_CLUSTER_MANAGER}"));
+        command.push(format!("--{caller}"));
         match command::start_followed(&command) {
             Ok(process) => self.follow(process, time),
             Err(error) => failed(error.to_string()),

@@ -210,11 +210,14 @@ fn decide_patiently(
 ) -> Result<(Plan, Request), (Refusal, Request)> {
     let until = Instant::now() + wait;
     let mut told = None;
-    let mut silence = Silence::default();
+    let since = request.silent_for.and_then(|silent_for| Instant::now().checked_sub(silent_for));
+    let mut silence = Silence { answered: None, since };
     loop {
         // Whoever interrupts the wait wants no fence either.
         let waited_out = Instant::now() >= until;
         let over = waited_out || interrupted.load(Ordering::Relaxed);
+        // The agent has waited itself, and knows what for.
+        let waited_out = if request.from_agent { request.waited_out } else { waited_out };
         let request = Request { waited_out, ..request };
         let begun = Instant::now();
         let seen = node.observe();

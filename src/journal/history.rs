@@ -98,7 +98,12 @@ fn add(run: &mut Run, event: &Event) {
         Event::Begin { .. }
         | Event::Refused { .. }
         | Event::FencePeerAnswered { .. }
-        | Event::PeerUnfenced => {}
+        | Event::PeerUnfenced
+        | Event::Paused { .. }
+        | Event::Resumed { .. }
+        | Event::Acknowledged { .. }
+        | Event::GaveUp { .. }
+        | Event::SteppedDown { .. } => {}
     }
 }
 

@@ -29,7 +29,16 @@ pub fn in_vain(entries: &[Entry], now: SystemTime, window: Duration) -> Option<S
 }
 
 fn is_of_a_run(entry: &Entry) -> bool {
-    !matches!(entry.event, Event::FencePeerAnswered { .. } | Event::PeerUnfenced)
+    !matches!(
+        entry.event,
+        Event::FencePeerAnswered { .. }
+            | Event::PeerUnfenced
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Acknowledged { .. }
+            | Event::GaveUp { .. }
+            | Event::SteppedDown { .. }
+    )
 }
 
 /// What DRBD's handler answered last since a moment.

@@ -369,6 +369,12 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// Kills it, and does not wait for it.
+    pub fn end(&self) {
+        // One that has ended is no error.
+        let _ = self.handle.kill();
+    }
+
     /// How it ended, once it did.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! | `error_log`, `follow` | what the lines of its error log say, and following them |
 //! | `activity`, `watch` | whether it moves: what extends a deadline, and what is reported |
 //! | `start`, `stop`, `verify` | the steps |
+//! | `session` | a session that is kept, and a query now and then |
 
 mod activity;
 mod datadir;
@@ -14,6 +15,7 @@ pub mod engines;
 pub mod error_log;
 mod follow;
 mod handshake;
+mod session;
 mod start;
 mod stop;
 pub mod variables;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 pub use handshake::handshake;
 pub(crate) use handshake::parse as parse_greeting;
+pub use session::{Answered, Session};
 pub use start::start;
 pub use stop::stop;
 pub use verify::verify;

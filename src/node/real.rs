@@ -31,7 +31,7 @@ const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
 /// This machine, for one cluster.
 pub struct RealNode {
     config: Config,
-    past: Past,
+    past: Mutex<Past>,
     vip_silent_at: Mutex<Option<Instant>>,
     last_drbd: Mutex<Option<Drbd>>,
 }
@@ -39,7 +39,16 @@ pub struct RealNode {
 impl RealNode {
     /// This machine, and what the journal says of earlier runs.
     pub fn new(config: Config, past: Past) -> Self {
-        Self { config, past, vip_silent_at: Mutex::new(None), last_drbd: Mutex::new(None) }
+        Self { config, past: Mutex::new(past), vip_silent_at: Mutex::new(None), last_drbd: Mutex::new(None) }
+    }
+
+    /// What the journal says by now, for who looks again and again.
+    pub fn know(&self, past: Past) {
+        *self.past.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = past;
+    }
+
+    fn past(&self) -> Past {
+        self.past.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Repeats gratuitous ARP after this process has ended.
@@ -117,7 +126,7 @@ impl RealNode {
             peer,
             witnesses,
             cluster_manager: Fact::Unknown(not_looked_at()),
-            past: self.past.clone(),
+            past: self.past(),
         }
     }
 
@@ -137,7 +146,7 @@ impl RealNode {
             peer: Peer { addresses: Vec::new() },
             witnesses: Vec::new(),
             cluster_manager: Fact::Unknown(not_asked()),
-            past: self.past.clone(),
+            past: self.past(),
         }
     }
 
@@ -233,16 +242,7 @@ impl Node for RealNode {
                 (vip, Peer { addresses: Vec::new() }, Vec::new())
             });
             let drbd = drbd.join().unwrap_or_else(|_| Fact::Unknown(ended("DRBD")));
-            Observation {
-                drbd,
-                mount,
-                mysqld,
-                vip,
-                peer,
-                witnesses,
-                cluster_manager,
-                past: self.past.clone(),
-            }
+            Observation { drbd, mount, mysqld, vip, peer, witnesses, cluster_manager, past: self.past() }
         })
     }
 

@@ -9,7 +9,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use standin::config::{ClusterManager, Config, Limits, MountConfig, MysqldConfig, NodeConfig, VipConfig};
+use standin::config::{
+    AgentConfig, ClusterManager, Config, Limits, MountConfig, MysqldConfig, NodeConfig, VipConfig,
+};
 use standin::execute::{Phase, Reporter};
 use standin::failure::Failure;
 use standin::journal::{Entry, Event, Sink};
@@ -69,6 +71,7 @@ pub fn config() -> Config {
         witnesses: Vec::new(),
         limits,
         refuse_myisam_above_percent: 50,
+        agent: AgentConfig::default_for(ClusterManager::Heartbeat(Some(HeartbeatStop::Kill))),
     }
 }
 

@@ -22,6 +22,19 @@ Exit codes:
   0  noted
   1  no answer in time";
 
+pub(in crate::frontends) const AGENT: &str = "\
+One process for each cluster on each node, started by standin-agent@NAME.service. What it looks at and what it may do by itself is
+in the section `agent` of the configuration. Ending it leaves the database as it is.
+
+On the active node: the mount, a write that is read back, the server's answer and a query, DRBD, the virtual IP and its link. When
+that fails often enough, and the peer could step in, it releases in order and then stops the cluster manager.
+On the standby: the virtual IP, the peer's addresses and DRBD. With agent.takeover automatic it steps up on evidence.
+
+Exit codes:
+  0  it was told to end
+  2  the configuration is wrong, or it does not run as root
+  3  another agent runs for the same resource";
+
 pub(in crate::frontends) const OCF: &str = "\
 Pacemaker calls it as /usr/lib/ocf/resource.d/standin/innodb ACTION, with its parameters in OCF_RESKEY_ variables;
 meta-data tells which.

@@ -1,0 +1,420 @@
+//! `standin agent`: guards the active node, and watches from the standby.
+//!
+//! One loop: observe, decide, execute. The role follows from what is seen. Nothing that can hang runs in the loop's thread: each
+//! look and each task has a thread of its own, and one that does not come back is itself something that is seen.
+
+mod drbd_events;
+mod look;
+mod looker;
+mod memory;
+mod work;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
+
+use self::drbd_events::DrbdEvents;
+use self::look::{Question, Seen};
+use self::looker::{Look, Looker};
+use self::memory::Memory;
+use self::work::{Backoff, Task, Work};
+use super::cli::directory;
+use super::say::say_error;
+use crate::config::Config;
+use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
+use crate::failure::Outcome;
+use crate::journal::{self, Chronicle, Event, Journal, Sink};
+use crate::node::real::RealNode;
+use crate::observation::{Connection, Drbd, Observation, Past};
+
+/// Between two writes through the mount.
+const WRITE_EVERY: Duration = Duration::from_secs(3);
+/// After a takeover in vain, until the next.
+const TAKEOVER_AGAIN: Duration = Duration::from_secs(10);
+/// After a release that did not come to its end, until the next.
+const RELEASE_AGAIN: Duration = Duration::from_secs(15);
+/// Between two attempts to listen for the peer again, and how many there are.
+const RECONNECT_AGAIN: (Duration, u32) = (Duration::from_secs(20), 3);
+/// Events of DRBD come in swarms: one look is enough for those within this time.
+const SWARM: Duration = Duration::from_millis(100);
+/// A look that takes longer is told.
+const LOOK_HANGS: Duration = Duration::from_secs(10);
+
+/// Why the loop woke up.
+enum Wake {
+    /// A look at the node has ended.
+    Looked,
+    /// DRBD has told a change.
+    Drbd,
+    /// A task is over.
+    Worked,
+}
+
+/// Runs until it is told to end; the database is not touched by that.
+///
+/// # Errors
+/// When it could not begin.
+pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outcome> {
+    if !nix::unistd::geteuid().is_root() {
+        say_error(
+            "standin does not run as root\n  why it matters: DRBD, mounts and addresses can't be changed\n  what to do next: run it as root, or start standin-agent@NAME.service",
+        );
+        return Ok(Outcome::Usage);
+    }
+    let Some(_alone) = alone(&config)? else { return Ok(Outcome::Refused) };
+    std::env::set_current_dir("/").context("the root directory")?;
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&ended)).context("a signal handler")?;
+    }
+    let mut agent = Agent::new(selector, config)?;
+    agent.run(&ended);
+    Ok(Outcome::Done)
+}
+
+/// One agent per resource.
+fn alone(config: &Config) -> anyhow::Result<Option<Flock<std::fs::File>>> {
+    let directory = directory("STANDIN_RUN_DIR", "/run/standin");
+    std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
+    let path = directory.join(format!("{}.agent.lock", config.resource));
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{} can't be opened", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, error)) => {
+            say_error(format_args!(
+                "refused: another agent runs for resource {} ({error} on {})\n  why it matters: two agents would act twice\n  \
+                 what to do next: see which: systemctl status 'standin-agent@*'; fuser {}",
+                config.resource,
+                path.display(),
+                path.display()
+            ));
+            Ok(None)
+        }
+    }
+}
+
+struct Agent {
+    config: Arc<Config>,
+    selector: Option<String>,
+    node: Arc<RealNode>,
+    at_node: Looker<Question, Seen>,
+    at_disk: Looker<(), Check>,
+    at_server: Option<Looker<(), Check>>,
+    _events: DrbdEvents,
+    wake: Sender<Wake>,
+    woken: Receiver<Wake>,
+    memory: Memory,
+    work: Option<Work>,
+    takeover: Backoff,
+    release: Backoff,
+    reconnect: Backoff,
+    reconnects: u32,
+    wrote: Option<Instant>,
+    question: Question,
+    told: String,
+}
+
+impl Agent {
+    fn new(selector: Option<&str>, config: Config) -> anyhow::Result<Self> {
+        let (wake, woken) = mpsc::channel();
+        let config = Arc::new(config);
+        let node = Arc::new(RealNode::new(Config::clone(&config), Past::default()));
+        let looked = wake.clone();
+        let drbd = wake.clone();
+        // The loop is there for as long as these threads are.
+        let at_node = look::at_node(&config, &node, move || drop(looked.send(Wake::Looked)));
+        let events = DrbdEvents::follow(&config.resource, move || drop(drbd.send(Wake::Drbd)));
+        let cannot = "a thread could not be started";
+        Ok(Self {
+            at_node: at_node.context(cannot)?,
+            at_disk: look::at_disk(&config).context(cannot)?,
+            at_server: look::at_server(&config).context(cannot)?,
+            _events: events.context(cannot)?,
+            selector: selector.map(str::to_owned),
+            config,
+            node,
+            wake,
+            woken,
+            memory: Memory::default(),
+            work: None,
+            takeover: Backoff::default(),
+            release: Backoff::default(),
+            reconnect: Backoff::default(),
+            reconnects: 0,
+            wrote: None,
+            question: Question::Everything,
+            told: String::new(),
+        })
+    }
+
+    fn run(&mut self, ended: &AtomicBool) {
+        let name = &self.config.this_node.name;
+        say_error(format_args!(
+            "standin agent of {} on {name}: looks every {:?}",
+            self.config.name, self.config.agent.interval
+        ));
+        let mut next = Instant::now();
+        while !ended.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next {
+                self.at_node.ask(self.question);
+                next = now + self.config.agent.interval;
+            }
+            // Short enough to notice that it is told to end.
+            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(500));
+            match self.woken.recv_timeout(wait) {
+                Ok(Wake::Drbd) => next = next.min(Instant::now() + SWARM),
+                Ok(Wake::Looked) => {
+                    if let Some(look) = self.at_node.take()
+                        && self.attend(&look)
+                    {
+                        next = Instant::now();
+                    }
+                }
+                Ok(Wake::Worked) => next = Instant::now(),
+                Err(_) => {}
+            }
+            if let Some(hangs) = self.at_node.pending().filter(|pending| *pending >= LOOK_HANGS) {
+                self.tell(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
+            }
+        }
+        say_error("standin agent ends; what serves goes on serving");
+    }
+
+    /// Decides on what was seen, and begins what is decided; whether to look again without a pause.
+    fn attend(&mut self, look: &Look<Seen>) -> bool {
+        self.finish();
+        let seen = &look.seen;
+        log::debug!("looked for {:?}: {:?}, a run is in {:?}", look.took(), seen.question, seen.step);
+        match seen.question {
+            Question::Everything => {
+                self.memory.saw_everything(&seen.observation, &self.config, look.began, look.ended);
+            }
+            Question::ThisNode => self.memory.saw_this_node(&seen.observation, &self.config, look.ended),
+        }
+        self.memory.was_active |= seen.chronicle.is_active;
+        if self.guards(&seen.observation) {
+            self.question = Question::ThisNode;
+            self.guard(seen);
+            false
+        } else {
+            self.question = Question::Everything;
+            self.watch(seen)
+        }
+    }
+
+    fn guards(&self, observation: &Observation) -> bool {
+        match decide::standing(observation, &self.config) {
+            Standing::Active => true,
+            Standing::Standby => false,
+            Standing::Partial { .. } | Standing::Unknown { .. } => self.memory.was_active,
+        }
+    }
+
+    fn guard(&mut self, seen: &Seen) {
+        let now = Instant::now();
+        self.check_the_rest(now);
+        let mut guarding = Guarding {
+            write: of(&self.at_disk),
+            query: self.at_server.as_ref().map_or(Check::NotMade, of),
+            carrier: seen.carrier.clone(),
+            fence_answer: seen.chronicle.fence_answer,
+            since_takeover: age(seen.chronicle.took_over),
+            running: seen.running.or_else(|| self.work_goal()),
+            ..self.memory.guarding(now)
+        };
+        if guarding.running.is_none() {
+            let wrong = decide::ailment(&seen.observation, &self.config, &guarding).is_some();
+            self.memory.judged(wrong, &self.config);
+        } else {
+            self.memory.begins_anew();
+        }
+        guarding.failures = self.memory.failures();
+        let decided = decide::guard(&seen.observation, &self.config, &guarding);
+        self.tell(&format!("guard: {}: {}", word(&decided), decided.sentence()));
+        if self.work.is_some() || self.release.holds(now).is_some() {
+            return;
+        }
+        match decided {
+            Guard::GiveUp(reason) => {
+                self.note(&Event::GaveUp { reason: reason.clone() });
+                self.begin(Task::GiveUp { reason });
+            }
+            Guard::StepDown(reason) => {
+                self.note(&Event::SteppedDown { reason: reason.clone() });
+                self.begin(Task::StepDown { reason });
+            }
+            Guard::Mend(_) if self.takeover.holds(now).is_none() => {
+                self.begin(Task::TakeOver { silent_for: Duration::ZERO, waited_out: false });
+            }
+            Guard::Well(_) => self.listen_again(&seen.observation, now),
+            Guard::Mend(_) | Guard::NotActive(_) | Guard::Suspicious(_) | Guard::Stay(_) => {}
+        }
+    }
+
+    fn watch(&mut self, seen: &Seen) -> bool {
+        let now = Instant::now();
+        self.memory.begins_anew();
+        let watching = Watching {
+            silent_for: self.memory.silent_for(),
+            vip_silent_for: self.memory.vip_silent_for(),
+            peer_was_active: self.memory.peer_was_active,
+            in_step: self.memory.in_step,
+            paused: None,
+            gave_up: self.gave_up(&seen.chronicle),
+            in_vain: self.takeover.holds(now).map(str::to_owned),
+            running: seen.running.or_else(|| self.work_goal()),
+        };
+        let decided = decide::watch(&seen.observation, &self.config, &watching);
+        self.tell(&format!("watch: {}: {}", watch_word(&decided), decided.sentence()));
+        match decided {
+            Watch::TakeOver(_) if self.work.is_none() => {
+                let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;
+                self.begin(Task::TakeOver { silent_for: watching.silent_for, waited_out });
+                false
+            }
+            // Only a silence of the peer is short enough to be followed without a pause.
+            Watch::LookAgain(_) => {
+                !watching.silent_for.is_zero() && watching.silent_for < self.config.agent.silence * 2
+            }
+            _ => false,
+        }
+    }
+
+    /// A resource that this node's takeover left, and that DRBD has given up since, because the peer was not ready: it must be
+    /// listened on again for the peer to come back.
+    fn listen_again(&mut self, observation: &Observation, now: Instant) {
+        let (pause, tries) = RECONNECT_AGAIN;
+        let alone = |drbd: &Drbd| drbd.connection == Connection::StandAlone;
+        let is_alone = observation.drbd.known().is_some_and(alone);
+        if !is_alone || self.memory.was_connected {
+            self.reconnects = 0;
+        }
+        if is_alone
+            && self.memory.stepped_up
+            && !self.memory.was_connected
+            && self.reconnects < tries
+            && self.reconnect.holds(now).is_none()
+        {
+            self.reconnects += 1;
+            self.reconnect.failed("", now, pause);
+            self.begin(Task::Reconnect);
+        }
+    }
+
+    fn check_the_rest(&mut self, now: Instant) {
+        if self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
+            self.at_disk.ask(());
+            self.wrote = Some(now);
+        }
+        if let Some(at_server) = &self.at_server {
+            at_server.ask(());
+        }
+    }
+
+    fn gave_up(&self, chronicle: &Chronicle) -> Option<String> {
+        let (at, reason) = chronicle.gave_up.clone()?;
+        age(Some(at)).filter(|age| *age < self.config.agent.settle).map(|_| reason)
+    }
+
+    fn work_goal(&self) -> Option<crate::plan::Goal> {
+        match &self.work.as_ref()?.task {
+            Task::TakeOver { .. } => Some(crate::plan::Goal::Takeover),
+            Task::GiveUp { .. } | Task::StepDown { .. } => Some(crate::plan::Goal::Release),
+            Task::Reconnect => None,
+        }
+    }
+
+    fn begin(&mut self, task: Task) {
+        let worked = self.wake.clone();
+        let done = move || drop(worked.send(Wake::Worked));
+        match Work::begin(task, &self.config, self.selector.as_deref(), &self.node, done) {
+            Ok(work) => self.work = Some(work),
+            Err(error) => self.tell(&format!("no thread could be started: {error}")),
+        }
+    }
+
+    /// Takes in the end of a task.
+    fn finish(&mut self) {
+        let Some(work) = self.work.take_if(|work| work.is_over()) else { return };
+        let (task, end) = work.end();
+        let now = Instant::now();
+        match &task {
+            Task::TakeOver { .. } if !end.done => self.takeover.failed(&end.sentence, now, TAKEOVER_AGAIN),
+            Task::GiveUp { .. } | Task::StepDown { .. } if !end.done => {
+                self.release.failed(&end.sentence, now, RELEASE_AGAIN);
+            }
+            _ => {}
+        }
+        self.memory.begins_anew();
+        let name = match task {
+            Task::TakeOver { .. } => "takeover",
+            Task::GiveUp { .. } => "giving up",
+            Task::StepDown { .. } => "stepping down",
+            Task::Reconnect => "reconnecting",
+        };
+        self.tell(&format!("{name}: {}", end.sentence));
+    }
+
+    fn note(&self, event: &Event) {
+        let path = journal::path(&self.config.name);
+        if let Err(error) = Journal::open(&path).and_then(|mut journal| journal.append(event)) {
+            say_error(format_args!("the journal {} can't be written: {error}", path.display()));
+        }
+    }
+
+    /// A line in the log when something else is decided than before; times that go by are not news.
+    fn tell(&mut self, line: &str) {
+        let key: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
+        if key != self.told {
+            say_error(line);
+            self.told = key;
+        }
+    }
+}
+
+fn of(looker: &Looker<(), Check>) -> Check {
+    match (looker.pending(), looker.latest()) {
+        (Some(pending), _) if pending >= Duration::from_secs(1) => Check::Pending(pending),
+        (_, Some(look)) => look.seen,
+        (_, None) => Check::NotMade,
+    }
+}
+
+/// A time to come, after the clock was set back, counts as now.
+fn age(at: Option<SystemTime>) -> Option<Duration> {
+    at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default())
+}
+
+fn word(guard: &Guard) -> &'static str {
+    match guard {
+        Guard::NotActive(_) => "not active",
+        Guard::Well(_) => "well",
+        Guard::Suspicious(_) => "suspicious",
+        Guard::Stay(_) => "stays",
+        Guard::Mend(_) => "mends",
+        Guard::GiveUp(_) => "gives up",
+        Guard::StepDown(_) => "steps down",
+    }
+}
+
+fn watch_word(watch: &Watch) -> &'static str {
+    match watch {
+        Watch::NotStandby(_) => "not standby",
+        Watch::Well(_) => "well",
+        Watch::LookAgain(_) => "looks again",
+        Watch::TakeOver(_) => "takes over",
+        Watch::Refuse(_) => "refuses",
+    }
+}

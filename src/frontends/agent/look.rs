@@ -1,0 +1,139 @@
+//! What one look of the agent brings: the node, its journal, its link. In a thread of its own, since each may hang.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::looker::Looker;
+use crate::config::Config;
+use crate::decide::Check;
+use crate::frontends::managed;
+use crate::journal::{self, Chronicle};
+use crate::node::mysqld::{Answered, Session};
+use crate::node::real::RealNode;
+use crate::node::worker;
+use crate::node::{self, address};
+use crate::observation::Observation;
+use crate::plan::Goal;
+
+/// A write that hangs is not begun again for as long as this: each one would leave a process behind.
+const WRITE_HANGS: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// How far a look goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// What this node holds.
+    ThisNode,
+    /// That, the virtual IP elsewhere, the peer and the witnesses.
+    Everything,
+}
+
+/// What was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) question: Question,
+    pub(super) observation: Observation,
+    pub(super) chronicle: Chronicle,
+    pub(super) carrier: Check,
+    /// A takeover or release that runs now, the agent's own or another.
+    pub(super) running: Option<Goal>,
+    /// Its step.
+    pub(super) step: Option<String>,
+}
+
+/// Looks at the node.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn at_node(
+    config: &Arc<Config>,
+    node: &Arc<RealNode>,
+    done: impl Fn() + Send + 'static,
+) -> std::io::Result<Looker<Question, Seen>> {
+    let (config, node) = (Arc::clone(config), Arc::clone(node));
+    let mut reader = JournalReader::new(&config);
+    let look = move |question| {
+        let chronicle = reader.read();
+        node.know(chronicle.past.clone());
+        let observation = match question {
+            Question::ThisNode => node.observe_local(),
+            Question::Everything => node::Node::observe(node.as_ref()),
+        };
+        let running = managed::running(&config);
+        let step = running.as_ref().and_then(|running| running.step.clone());
+        // One that has just taken the lock does not say yet what it is for.
+        let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
+        Seen { question, observation, chronicle, carrier: carrier(&config), running, step }
+    };
+    Looker::start("look", look, done)
+}
+
+/// Writes through the mount.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn at_disk(config: &Arc<Config>) -> std::io::Result<Looker<(), Check>> {
+    let directory = config.mount.directory.clone();
+    let look = move |()| {
+        let request = worker::Request::WriteThrough { directory: directory.clone() };
+        match worker::call::<Option<String>>(&request, Instant::now() + WRITE_HANGS) {
+            Ok(None) => Check::Passed,
+            Ok(Some(warning)) => Check::Warned(warning),
+            Err(failure) => Check::Failed(failure.seen),
+        }
+    };
+    Looker::start("write", look, || {})
+}
+
+/// Asks the server a query; none without credentials.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn at_server(config: &Arc<Config>) -> std::io::Result<Option<Looker<(), Check>>> {
+    let Some(credentials) = config.mysqld.credentials.clone() else { return Ok(None) };
+    let mut session = Session::new(&config.mysqld.socket, &credentials);
+    let limit = config.agent.mysqld_limit.saturating_mul(4);
+    let look = move |()| match session.ask(limit) {
+        Answered::Yes => Check::Passed,
+        Answered::NotLetIn(cause) => Check::Warned(cause),
+        Answered::No(cause) => Check::Failed(cause),
+    };
+    Looker::start("query", look, || {}).map(Some)
+}
+
+fn carrier(config: &Config) -> Check {
+    let name = &config.vip.interface;
+    match address::interface(name) {
+        Ok(interface) if interface.up && interface.carrier => Check::Passed,
+        Ok(_) => Check::Failed(format!("the interface {name} has no link")),
+        Err(cause) => Check::Failed(cause),
+    }
+}
+
+/// Reads the journal when it has changed.
+struct JournalReader {
+    path: PathBuf,
+    read: Option<(u64, Chronicle)>,
+}
+
+impl JournalReader {
+    fn new(config: &Config) -> Self {
+        Self { path: journal::path(&config.name), read: None }
+    }
+
+    /// A journal that can't be read tells what it told before.
+    fn read(&mut self) -> Chronicle {
+        let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        if let Some((at, chronicle)) = &self.read
+            && *at == length
+        {
+            return chronicle.clone();
+        }
+        if let Ok(entries) = journal::read(&self.path) {
+            let booted = node::booted_at(SystemTime::now());
+            let told = journal::chronicle(&entries, &journal::boot_id(), booted);
+            self.read = Some((length, told));
+        }
+        self.read.as_ref().map(|(_, told)| told.clone()).unwrap_or_default()
+    }
+}

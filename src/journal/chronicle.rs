@@ -1,0 +1,157 @@
+//! What the journal tells the agent. Pure: the times are those of the entries.
+
+use std::time::SystemTime;
+
+use super::{Entry, Event, fence_answer_since, past};
+use crate::decide::FenceAnswer;
+use crate::failure::Outcome;
+use crate::observation::Past;
+use crate::plan::Goal;
+
+/// What is known of a node's earlier runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chronicle {
+    /// What broken takeovers of this boot left behind.
+    pub past: Past,
+    /// When the latest takeover made this node active, unless a person has acknowledged it since or it was given up again.
+    pub took_over: Option<SystemTime>,
+    /// The latest takeover or release of this boot was a takeover that made this node active.
+    pub is_active: bool,
+    /// When and why this node gave up by itself, unless a person has acknowledged it or made it active since.
+    pub gave_up: Option<(SystemTime, String)>,
+    /// When the latest run of this boot ended, and why, if it was a takeover in vain.
+    pub in_vain: Option<(SystemTime, String)>,
+    /// What DRBD's handler answered last since the boot.
+    pub fence_answer: Option<FenceAnswer>,
+}
+
+/// Reads the entries of a journal. `boot` is the kernel's identifier of this boot, which began at `booted`.
+pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle {
+    let mut told = Chronicle {
+        past: past(entries, boot),
+        fence_answer: fence_answer_since(entries, booted),
+        ..Chronicle::default()
+    };
+    let mut run = None;
+    for entry in entries {
+        let Ok(at) = humantime::parse_rfc3339(&entry.at) else { continue };
+        match &entry.event {
+            Event::Begin { boot: of, plan, .. } => {
+                run = Some((entry.run, plan.goal, of == boot, plan.reason.clone()));
+            }
+            Event::Refused { goal: Goal::Takeover, reason, .. } if at >= booted => {
+                told.in_vain = Some((at, reason.clone()));
+            }
+            Event::StepFailed { step, failure, .. } => {
+                if let Some((number, _, _, reason)) = &mut run
+                    && *number == entry.run
+                {
+                    *reason = format!("{step} failed: {}", failure.seen);
+                }
+            }
+            Event::End { outcome, .. } => {
+                let Some((number, goal, this_boot, reason)) = run.take() else { continue };
+                if number == entry.run {
+                    told.ended(at, goal, *outcome, this_boot, reason);
+                }
+            }
+            Event::GaveUp { reason } => {
+                told.gave_up = Some((at, reason.clone()));
+                told.took_over = None;
+            }
+            Event::Acknowledged { .. } => {
+                told.gave_up = None;
+                told.took_over = None;
+                told.in_vain = None;
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+impl Chronicle {
+    fn ended(&mut self, at: SystemTime, goal: Goal, outcome: Outcome, this_boot: bool, reason: String) {
+        match (goal, outcome) {
+            (Goal::Takeover, Outcome::Done) => {
+                self.took_over = Some(at);
+                self.gave_up = None;
+                self.in_vain = None;
+                self.is_active = this_boot;
+            }
+            (Goal::Takeover, _) => {
+                self.in_vain = this_boot.then_some((at, reason));
+                self.is_active = false;
+            }
+            (Goal::Release, Outcome::Done) => {
+                self.took_over = None;
+                self.in_vain = None;
+                self.is_active = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decide::Request;
+    use crate::plan::Plan;
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    fn run(second: u64, boot: &str, goal: Goal, outcome: Outcome) -> [Entry; 2] {
+        let plan = Plan { goal, reason: "it is dead".to_owned(), warnings: Vec::new(), steps: Vec::new() };
+        let begin = Event::Begin { boot: boot.to_owned(), plan, request: Request::default() };
+        [entry(second, second, begin), entry(second + 1, second, Event::End { outcome, seconds: 1.0 })]
+    }
+
+    fn entry(second: u64, run: u64, event: Event) -> Entry {
+        Entry { at: humantime::format_rfc3339_millis(at(second)).to_string(), run, event }
+    }
+
+    fn told(entries: &[Entry]) -> Chronicle {
+        chronicle(entries, "now", at(50))
+    }
+
+    #[test]
+    fn a_takeover_counts_until_it_is_acknowledged_or_given_up() {
+        let mut entries = run(100, "now", Goal::Takeover, Outcome::Done).to_vec();
+        assert_eq!((told(&entries).took_over, told(&entries).is_active), (Some(at(101)), true));
+        entries.push(entry(110, 110, Event::Acknowledged { by: "root@node1".to_owned() }));
+        assert_eq!((told(&entries).took_over, told(&entries).is_active), (None, true));
+        entries.push(entry(120, 120, Event::GaveUp { reason: "read-only".to_owned() }));
+        assert_eq!(told(&entries).gave_up, Some((at(120), "read-only".to_owned())));
+        entries.extend(run(121, "now", Goal::Release, Outcome::Done));
+        assert!(!told(&entries).is_active && told(&entries).gave_up.is_some());
+        entries.extend(run(130, "now", Goal::Takeover, Outcome::Done));
+        assert_eq!(told(&entries).gave_up, None, "a person made it active again");
+    }
+
+    #[test]
+    fn what_another_boot_held_is_gone() {
+        let entries = run(10, "before", Goal::Takeover, Outcome::Done);
+        assert!(!told(&entries).is_active);
+        assert_eq!(told(&entries).took_over, Some(at(11)), "the anti-flap window outlives a boot");
+    }
+
+    #[test]
+    fn a_takeover_in_vain_is_told_until_another_succeeds() {
+        let refused = Event::Refused {
+            goal: Goal::Takeover,
+            request: Request::default(),
+            reason: "the peer lives".to_owned(),
+        };
+        let mut entries = vec![entry(60, 60, refused)];
+        assert_eq!(told(&entries).in_vain, Some((at(60), "the peer lives".to_owned())));
+        entries.extend(run(70, "now", Goal::Takeover, Outcome::Failed));
+        assert_eq!(told(&entries).in_vain, Some((at(71), "it is dead".to_owned())));
+        entries.extend(run(80, "now", Goal::Takeover, Outcome::Done));
+        assert_eq!(told(&entries).in_vain, None);
+    }
+}
