@@ -20,6 +20,9 @@ const NOTICE: Duration = Duration::from_secs(4);
 /// For a command of standin that a person types while things are broken.
 const TYPED: Duration = Duration::from_secs(45);
 
+/// What the agent has decided of late.
+const TOLD_BY_AGENT: &str = "journalctl --unit=standin-agent@r0 --output=cat --lines=3 --no-pager";
+
 /// One fault, where it strikes.
 struct Strike<'a> {
     planned: Planned,
@@ -182,6 +185,11 @@ impl<'a> Run<'a> {
             let journal = self.cluster.journal(node).unwrap_or_default();
             let last = journal.iter().rev().filter_map(|entry| entry["reason"].as_str()).take(3);
             refusals.extend(last.map(ToOwned::to_owned));
+            if self.options.under == Under::Agent
+                && let Ok(told) = node.run_with_deadline(TOLD_BY_AGENT, TYPED)
+            {
+                refusals.extend(told.stdout.lines().rev().map(ToOwned::to_owned));
+            }
             refusals
         };
         let nodes = self.lab.nodes().into_iter();
