@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::{PeerStanding, answers, peer_standing};
+pub use evidence::{PeerStanding, answers, hears_nobody, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use guard::{Check, Guard, Guarding, ailment, guard};
-pub use health::{Health, Now, fitness, health, serves};
+pub use health::{Health, Now, fitness, health, lack_of_redundancy, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use release::release;

@@ -1,9 +1,10 @@
 //! How people and programs call standin.
 
-mod agent;
+pub mod agent;
 mod audit;
 mod check;
 pub mod cli;
+mod contact;
 mod doctor;
 mod fence_peer;
 mod heartbeat;

@@ -117,6 +117,12 @@ fn waits_for_the_handler(observation: &Observation, now: &Now) -> bool {
         && now.fence_answer.is_none_or(FenceAnswer::lets_write)
 }
 
+/// What an active node lacks of a second copy of its data; none on a standby, or when DRBD can't be read.
+pub fn lack_of_redundancy(observation: &Observation) -> Option<String> {
+    let drbd = observation.drbd.known().filter(|drbd| drbd.role == Role::Primary)?;
+    lacks_redundancy(drbd)
+}
+
 /// What an active node lacks of a second copy of its data.
 fn lacks_redundancy(drbd: &Drbd) -> Option<String> {
     if drbd.connection != Connection::Connected {

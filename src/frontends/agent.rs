@@ -4,9 +4,15 @@
 //! look and each task has a thread of its own, and one that does not come back is itself something that is seen.
 
 mod drbd_events;
+pub mod http;
 mod look;
 mod looker;
 mod memory;
+mod metrics;
+pub mod notify;
+pub mod peer_status;
+pub mod snapshot;
+mod tell;
 mod work;
 
 use std::fs::OpenOptions;
@@ -23,13 +29,16 @@ use self::drbd_events::DrbdEvents;
 use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
+use self::snapshot::Judge;
+use self::tell::{Decided, Teller};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
+use super::contact;
 use super::say::say_error;
 use crate::config::Config;
 use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
-use crate::journal::{self, Chronicle, Event, Journal, Sink};
+use crate::journal::Chronicle;
 use crate::node::real::RealNode;
 use crate::observation::{Connection, Drbd, Observation, Past};
 
@@ -43,6 +52,10 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 const RECONNECT_AGAIN: (Duration, u32) = (Duration::from_secs(20), 3);
 /// Events of DRBD come in swarms: one look is enough for those within this time.
 const SWARM: Duration = Duration::from_millis(100);
+/// A turn of the loop takes no longer, unless the machine or this process is held up.
+const TURN: Duration = Duration::from_millis(500);
+/// By how much it must be longer.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// A look that takes longer is told.
 const LOOK_HANGS: Duration = Duration::from_secs(10);
 
@@ -82,7 +95,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
 fn alone(config: &Config) -> anyhow::Result<Option<Flock<std::fs::File>>> {
     let directory = directory("STANDIN_RUN_DIR", "/run/standin");
     std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-    let path = directory.join(format!("{}.agent.lock", config.resource));
+    let path = directory.join(format!("{}.lock", contact::agents_lock(config)));
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -122,7 +135,7 @@ struct Agent {
     reconnects: u32,
     wrote: Option<Instant>,
     question: Question,
-    told: String,
+    teller: Teller,
 }
 
 impl Agent {
@@ -137,6 +150,7 @@ impl Agent {
         let events = DrbdEvents::follow(&config.resource, move || drop(drbd.send(Wake::Drbd)));
         let cannot = "a thread could not be started";
         Ok(Self {
+            teller: Teller::start(&config),
             at_node: at_node.context(cannot)?,
             at_disk: look::at_disk(&config).context(cannot)?,
             at_server: look::at_server(&config).context(cannot)?,
@@ -154,7 +168,6 @@ impl Agent {
             reconnects: 0,
             wrote: None,
             question: Question::Everything,
-            told: String::new(),
         })
     }
 
@@ -165,14 +178,20 @@ impl Agent {
             self.config.name, self.config.agent.interval
         ));
         let mut next = Instant::now();
+        let mut turn = Turn::now();
+        self.teller.begins();
         while !ended.load(Ordering::Relaxed) {
+            if turn.was_held_up() {
+                self.memory.held_up();
+                say_error("this machine was held up, or its clock was set: silence is counted anew");
+            }
             let now = Instant::now();
             if now >= next {
                 self.at_node.ask(self.question);
                 next = now + self.config.agent.interval;
             }
             // Short enough to notice that it is told to end.
-            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(500));
+            let wait = next.saturating_duration_since(Instant::now()).min(TURN);
             match self.woken.recv_timeout(wait) {
                 Ok(Wake::Drbd) => next = next.min(Instant::now() + SWARM),
                 Ok(Wake::Looked) => {
@@ -185,18 +204,18 @@ impl Agent {
                 Ok(Wake::Worked) => next = Instant::now(),
                 Err(_) => {}
             }
+            self.teller.alive();
             if let Some(hangs) = self.at_node.pending().filter(|pending| *pending >= LOOK_HANGS) {
-                self.tell(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
+                self.teller.say(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
             }
         }
-        say_error("standin agent ends; what serves goes on serving");
+        self.teller.ends();
     }
 
     /// Decides on what was seen, and begins what is decided; whether to look again without a pause.
     fn attend(&mut self, look: &Look<Seen>) -> bool {
         self.finish();
         let seen = &look.seen;
-        log::debug!("looked for {:?}: {:?}, a run is in {:?}", look.took(), seen.question, seen.step);
         match seen.question {
             Question::Everything => {
                 self.memory.saw_everything(&seen.observation, &self.config, look.began, look.ended);
@@ -206,11 +225,11 @@ impl Agent {
         self.memory.was_active |= seen.chronicle.is_active;
         if self.guards(&seen.observation) {
             self.question = Question::ThisNode;
-            self.guard(seen);
+            self.guard(look);
             false
         } else {
             self.question = Question::Everything;
-            self.watch(seen)
+            self.watch(look)
         }
     }
 
@@ -222,7 +241,8 @@ impl Agent {
         }
     }
 
-    fn guard(&mut self, seen: &Seen) {
+    fn guard(&mut self, look: &Look<Seen>) {
+        let seen = &look.seen;
         let now = Instant::now();
         self.check_the_rest(now);
         let mut guarding = Guarding {
@@ -242,17 +262,19 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
-        self.tell(&format!("guard: {}: {}", word(&decided), decided.sentence()));
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
+        }
+        let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
+        self.teller.tell(&self.config, look, &guard, &guarding);
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
         }
         match decided {
             Guard::GiveUp(reason) => {
-                self.note(&Event::GaveUp { reason: reason.clone() });
                 self.begin(Task::GiveUp { reason });
             }
             Guard::StepDown(reason) => {
-                self.note(&Event::SteppedDown { reason: reason.clone() });
                 self.begin(Task::StepDown { reason });
             }
             Guard::Mend(_) if self.takeover.holds(now).is_none() => {
@@ -263,21 +285,23 @@ impl Agent {
         }
     }
 
-    fn watch(&mut self, seen: &Seen) -> bool {
+    fn watch(&mut self, look: &Look<Seen>) -> bool {
+        let seen = &look.seen;
         let now = Instant::now();
         self.memory.begins_anew();
         let watching = Watching {
             silent_for: self.memory.silent_for(),
             vip_silent_for: self.memory.vip_silent_for(),
             peer_was_active: self.memory.peer_was_active,
-            in_step: self.memory.in_step,
+            in_step: self.memory.in_step(),
             paused: None,
             gave_up: self.gave_up(&seen.chronicle),
             in_vain: self.takeover.holds(now).map(str::to_owned),
             running: seen.running.or_else(|| self.work_goal()),
         };
         let decided = decide::watch(&seen.observation, &self.config, &watching);
-        self.tell(&format!("watch: {}: {}", watch_word(&decided), decided.sentence()));
+        let watch = Decided { by: Judge::Watch, word: watch_word(&decided), sentence: decided.sentence() };
+        self.teller.tell(&self.config, look, &watch, &Guarding::default());
         match decided {
             Watch::TakeOver(_) if self.work.is_none() => {
                 let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;
@@ -341,7 +365,7 @@ impl Agent {
         let done = move || drop(worked.send(Wake::Worked));
         match Work::begin(task, &self.config, self.selector.as_deref(), &self.node, done) {
             Ok(work) => self.work = Some(work),
-            Err(error) => self.tell(&format!("no thread could be started: {error}")),
+            Err(error) => self.teller.say(&format!("no thread could be started: {error}")),
         }
     }
 
@@ -364,23 +388,28 @@ impl Agent {
             Task::StepDown { .. } => "stepping down",
             Task::Reconnect => "reconnecting",
         };
-        self.tell(&format!("{name}: {}", end.sentence));
+        self.teller.say(&format!("{name}: {}", end.sentence));
+    }
+}
+
+/// The clocks at the last turn of the loop: that which counts the time asleep, and that of the wall, which alone shows a pause of a
+/// virtual machine whose other clocks were paused with it.
+struct Turn {
+    boot: Duration,
+    wall: SystemTime,
+}
+
+impl Turn {
+    fn now() -> Self {
+        Self { boot: contact::now(), wall: SystemTime::now() }
     }
 
-    fn note(&self, event: &Event) {
-        let path = journal::path(&self.config.name);
-        if let Err(error) = Journal::open(&path).and_then(|mut journal| journal.append(event)) {
-            say_error(format_args!("the journal {} can't be written: {error}", path.display()));
-        }
-    }
-
-    /// A line in the log when something else is decided than before; times that go by are not news.
-    fn tell(&mut self, line: &str) {
-        let key: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
-        if key != self.told {
-            say_error(line);
-            self.told = key;
-        }
+    /// Whether much more time has passed than a turn takes. Begins the next one.
+    fn was_held_up(&mut self) -> bool {
+        let last = std::mem::replace(self, Self::now());
+        let most = TURN + HELD_UP;
+        self.boot.saturating_sub(last.boot) > most
+            || self.wall.duration_since(last.wall).map_or(true, |passed| passed > most)
     }
 }
 
@@ -399,22 +428,22 @@ fn age(at: Option<SystemTime>) -> Option<Duration> {
 
 fn word(guard: &Guard) -> &'static str {
     match guard {
-        Guard::NotActive(_) => "not active",
+        Guard::NotActive(_) => "not-active",
         Guard::Well(_) => "well",
         Guard::Suspicious(_) => "suspicious",
-        Guard::Stay(_) => "stays",
-        Guard::Mend(_) => "mends",
-        Guard::GiveUp(_) => "gives up",
-        Guard::StepDown(_) => "steps down",
+        Guard::Stay(_) => "stay",
+        Guard::Mend(_) => "mend",
+        Guard::GiveUp(_) => "give-up",
+        Guard::StepDown(_) => "step-down",
     }
 }
 
 fn watch_word(watch: &Watch) -> &'static str {
     match watch {
-        Watch::NotStandby(_) => "not standby",
+        Watch::NotStandby(_) => "not-standby",
         Watch::Well(_) => "well",
-        Watch::LookAgain(_) => "looks again",
-        Watch::TakeOver(_) => "takes over",
-        Watch::Refuse(_) => "refuses",
+        Watch::LookAgain(_) => "look-again",
+        Watch::TakeOver(_) => "take-over",
+        Watch::Refuse(_) => "refuse",
     }
 }

@@ -8,7 +8,7 @@ use super::looker::Looker;
 use crate::config::Config;
 use crate::decide::Check;
 use crate::frontends::managed;
-use crate::journal::{self, Chronicle};
+use crate::journal::{self, Chronicle, Run};
 use crate::node::mysqld::{Answered, Session};
 use crate::node::real::RealNode;
 use crate::node::worker;
@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) running: Option<Goal>,
     /// Its step.
     pub(super) step: Option<String>,
+    /// The runs in the journal.
+    pub(super) runs: Arc<Vec<Run>>,
 }
 
 /// Looks at the node.
@@ -53,7 +55,7 @@ pub(super) fn at_node(
     let (config, node) = (Arc::clone(config), Arc::clone(node));
     let mut reader = JournalReader::new(&config);
     let look = move |question| {
-        let chronicle = reader.read();
+        let (chronicle, runs) = reader.read();
         node.know(chronicle.past.clone());
         let observation = match question {
             Question::ThisNode => node.observe_local(),
@@ -63,7 +65,7 @@ pub(super) fn at_node(
         let step = running.as_ref().and_then(|running| running.step.clone());
         // One that has just taken the lock does not say yet what it is for.
         let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
-        Seen { question, observation, chronicle, carrier: carrier(&config), running, step }
+        Seen { question, observation, chronicle, carrier: carrier(&config), running, step, runs }
     };
     Looker::start("look", look, done)
 }
@@ -113,7 +115,7 @@ fn carrier(config: &Config) -> Check {
 /// Reads the journal when it has changed.
 struct JournalReader {
     path: PathBuf,
-    read: Option<(u64, Chronicle)>,
+    read: Option<(u64, Chronicle, Arc<Vec<Run>>)>,
 }
 
 impl JournalReader {
@@ -122,18 +124,18 @@ impl JournalReader {
     }
 
     /// A journal that can't be read tells what it told before.
-    fn read(&mut self) -> Chronicle {
+    fn read(&mut self) -> (Chronicle, Arc<Vec<Run>>) {
         let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        if let Some((at, chronicle)) = &self.read
+        if let Some((at, chronicle, runs)) = &self.read
             && *at == length
         {
-            return chronicle.clone();
+            return (chronicle.clone(), Arc::clone(runs));
         }
         if let Ok(entries) = journal::read(&self.path) {
             let booted = node::booted_at(SystemTime::now());
             let told = journal::chronicle(&entries, &journal::boot_id(), booted);
-            self.read = Some((length, told));
+            self.read = Some((length, told, Arc::new(journal::runs(&entries))));
         }
-        self.read.as_ref().map(|(_, told)| told.clone()).unwrap_or_default()
+        self.read.as_ref().map(|(_, told, runs)| (told.clone(), Arc::clone(runs))).unwrap_or_default()
     }
 }
