@@ -11,19 +11,6 @@ use crate::node::Node;
 use crate::wait::wait_until;
 
 const UNIT: &str = "standin-agent@r0.service";
-/// Until the package brings one.
-const UNIT_FILE: &str = "\
-[Unit]
-Description=standin agent of cluster %i
-After=lab-drbd.service
-[Service]
-ExecStart=/usr/sbin/standin --config %i agent
-Restart=always
-RestartSec=1
-KillMode=process
-[Install]
-WantedBy=multi-user.target
-";
 /// For a unit that says when it is ready.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -42,10 +29,6 @@ impl Agent {
 
     /// Starts the agent on a node, now and at every boot.
     pub fn enable(node: &Node) -> Result<()> {
-        if !node.run("test -e /lib/systemd/system/standin-agent@.service")?.success() {
-            node.write_file("/etc/systemd/system/standin-agent@.service", UNIT_FILE, 0o644)?;
-            node.run_ok("systemctl daemon-reload")?;
-        }
         node.run_ok(&format!("systemctl --quiet enable {UNIT}; systemctl restart {UNIT}; sync")).map(drop)
     }
 
