@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) disk_hangs: bool,
     /// The interface of the virtual IP has no carrier.
     pub(crate) carrier_lost: bool,
+    /// This node took over a moment ago, and must not give up again.
+    pub(crate) settles: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -269,6 +271,7 @@ impl Known {
             },
             stalled_for: long,
             fence_answer: self.fence_answer,
+            since_takeover: self.settles.then_some(config.agent.settle / 2),
             ..Guarding::default()
         }
     }
