@@ -52,6 +52,7 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
     Standing,
+    HearsNobody,
     Takeover { waited_out: bool, from_agent: bool },
     Release,
     Watch(Known),
@@ -62,6 +63,7 @@ enum Question {
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict {
     Standing(Arc<Standing>),
+    HearsNobody(bool),
     Decided(Result<PlanId, Arc<Refusal>>),
     Watch(Arc<Watch>),
     Guard(Arc<Guard>),
@@ -119,7 +121,10 @@ impl Judge {
 
     /// The shipped judgement of whether it may be this node that is cut off.
     pub(crate) fn hears_nobody(&self, view: &View) -> bool {
-        decide::hears_nobody(&view.observation(&self.configs[view.me]))
+        match self.ask(view, Question::HearsNobody) {
+            Verdict::HearsNobody(it_does) => it_does,
+            other => unreachable!("{other:?}"),
+        }
     }
 
     /// The shipped takeover decision, for a person or a cluster manager.
@@ -185,6 +190,7 @@ impl Judge {
         let config = &self.configs[view.me];
         let seen = view.observation(config);
         match question {
+            Question::HearsNobody => Verdict::HearsNobody(decide::hears_nobody(&seen)),
             Question::Standing => Verdict::Standing(decide::standing(&seen, config).into()),
             Question::Takeover { waited_out, from_agent } => {
                 let request =
