@@ -47,6 +47,8 @@ pub(crate) struct Known {
     pub(crate) carrier_lost: bool,
     /// This node took over a moment ago, and must not give up again.
     pub(crate) settles: bool,
+    /// The peer's agent has told this one that its node holds something.
+    pub(crate) peer_holds: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -277,6 +279,7 @@ impl Known {
             },
             stalled_for: long,
             fence_answer: self.fence_answer,
+            peer_holds: self.peer_holds,
             since_takeover: self.settles.then_some(config.agent.settle / 2),
             ..Guarding::default()
         }
