@@ -246,7 +246,10 @@ pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, deed: &Deed) {
             it.memory.then = Then::Nothing;
         }
         Deed::Listens => it.connection = Connection::Connecting,
-        Deed::Resets => it.lose_power(),
+        Deed::Resets => {
+            it.lose_power();
+            it.power = Power::Resetting;
+        }
     }
 }
 

@@ -39,8 +39,8 @@ fn seen() -> Vec<Property<Scenario>> {
         Property::sometimes("a node that was replaced is told so", |_, world: &World| {
             world.machines.iter().any(|it| it.handler == Handler::Ended(FenceAnswer::PeerPrimary))
         }),
-        Property::sometimes("a node that was replaced is off", |_, world: &World| {
-            world.serves(1) && world.machines[0].power == Power::Off
+        Property::sometimes("a node that was replaced resets itself", |_, world: &World| {
+            world.serves(1) && world.machines[0].power == Power::Resetting
         }),
         Property::sometimes("the old active node is a standby with the same data", |_, world: &World| {
             let old = &world.machines[0];

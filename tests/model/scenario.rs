@@ -147,7 +147,7 @@ impl Scenario {
                 Power::Off if self.boots_are_slow && self.weighs_the_first_steps(world, 1 - me) => {}
                 Power::Off => events.push(Event::PowerOn(me)),
                 Power::Paused { .. } => events.push(Event::Resume(me)),
-                Power::On => {}
+                Power::Resetting | Power::On => {}
             }
             if world.client_cut[me] {
                 events.push(Event::ClientLinkMended(me));
@@ -175,6 +175,9 @@ impl Scenario {
     pub(crate) fn without_repair(&self, world: &World, events: &mut Vec<Event>) {
         for me in 0..2 {
             let it = &world.machines[me];
+            if it.power == Power::Resetting && !self.weighs_the_first_steps(world, 1 - me) {
+                events.push(Event::PowerOn(me));
+            }
             if !it.is_on() {
                 continue;
             }

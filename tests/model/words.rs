@@ -26,7 +26,7 @@ pub(crate) fn of(event: &Event, judge: &Judge) -> String {
             };
             format!("standin is killed on {} {when}", name(*me))
         }
-        Event::PowerOn(me) => format!("{} is switched on", name(*me)),
+        Event::PowerOn(me) => format!("{} boots", name(*me)),
         Event::Resume(me) => format!("{} goes on after its pause", name(*me)),
         Event::ClientLinkMended(me) => format!("the clients' network reaches {} again", name(*me)),
         Event::ReplicationLinkMended => "the replication link is mended".to_owned(),
@@ -85,6 +85,7 @@ fn fault_in_words(name: &str, fault: Fault) -> String {
 pub(crate) fn state(scenario: &Scenario, world: &World) -> String {
     let says = |me: usize| match &world.machines[me] {
         it if it.power == Power::Off => "is off".to_owned(),
+        it if it.power == Power::Resetting => "boots".to_owned(),
         it if !it.is_on() => "is paused".to_owned(),
         _ if world.serves(me) => "serves".to_owned(),
         _ => properties::why_not(scenario, world, me).unwrap_or_else(|seen| seen),
