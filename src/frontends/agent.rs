@@ -30,7 +30,7 @@ use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
 use self::snapshot::Judge;
-use self::tell::{Decided, Teller};
+use self::tell::{Decided, Teller, Took};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
 use super::contact;
@@ -266,7 +266,11 @@ impl Agent {
             log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
         }
         let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &guard, &guarding);
+        let took = Took {
+            write: self.at_disk.latest().map(|look| look.took()),
+            query: self.at_server.as_ref().and_then(Looker::latest).map(|look| look.took()),
+        };
+        self.teller.tell(&self.config, look, &guard, &guarding, &took);
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
         }
@@ -301,7 +305,7 @@ impl Agent {
         };
         let decided = decide::watch(&seen.observation, &self.config, &watching);
         let watch = Decided { by: Judge::Watch, word: watch_word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &watch, &Guarding::default());
+        self.teller.tell(&self.config, look, &watch, &Guarding::default(), &Took::default());
         match decided {
             Watch::TakeOver(_) if self.work.is_none() => {
                 let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;

@@ -131,7 +131,8 @@ fn five_hundred_clients_make_room_for_one_more() {
     }
     answered_quickly(&agent);
     // Who is dropped is told nothing; who has had its time is told so.
-    let told = many.iter_mut().map(|stream| rest(stream).unwrap_or_default()).filter(|answer| !answer.is_empty());
+    let told =
+        many.iter_mut().map(|stream| rest(stream).unwrap_or_default()).filter(|answer| !answer.is_empty());
     let told: Vec<u16> = told.map(|answer| crate::status(&answer)).collect();
     assert!(told.iter().all(|status| *status == 408), "{told:?}");
     assert!(told.len() < 100, "{} were kept until their time was over", told.len());

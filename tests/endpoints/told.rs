@@ -54,7 +54,6 @@ fn full() -> Snapshot {
             sentence: "mysqld did not answer".to_owned(),
             since: "2026-01-02T03:04:05.678Z".to_owned(),
             seconds: 2.5,
-            began: Instant::now(),
         }),
         checks: vec![
             check("mysqld", CheckState::Failed, Some(5.0)),

@@ -1,5 +1,6 @@
 //! What the agent tells: a line in the log when something changes, its endpoints, and the service manager.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +21,13 @@ pub(super) struct Decided<'a> {
     pub(super) sentence: &'a str,
 }
 
+/// How long the latest of the checks took that are made in threads of their own.
+#[derive(Default)]
+pub(super) struct Took {
+    pub(super) write: Option<Duration>,
+    pub(super) query: Option<Duration>,
+}
+
 /// Tells.
 pub(super) struct Teller {
     current: Arc<Mutex<Arc<Snapshot>>>,
@@ -30,6 +38,8 @@ pub(super) struct Teller {
     decided: Option<(Judge, &'static str, Instant, SystemTime)>,
     running_since: Option<(Goal, Instant)>,
     looks: u64,
+    /// Whether each of the last looks found this check failed.
+    failed: BTreeMap<&'static str, VecDeque<bool>>,
 }
 
 impl Teller {
@@ -61,6 +71,7 @@ impl Teller {
             decided: None,
             running_since: None,
             looks: 0,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -99,6 +110,7 @@ impl Teller {
         look: &Look<Seen>,
         decided: &Decided<'_>,
         guarding: &Guarding,
+        took: &Took,
     ) {
         let by = match decided.by {
             Judge::Guard => "guard",
@@ -107,7 +119,7 @@ impl Teller {
         self.say(&format!("{by}: {}: {}", decided.word, decided.sentence));
         self.notifier.status(decided.sentence);
         self.looks += 1;
-        let snapshot = self.snapshot(config, look, decided, guarding);
+        let snapshot = self.snapshot(config, look, decided, guarding, took);
         *self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(snapshot);
     }
 
@@ -117,6 +129,7 @@ impl Teller {
         look: &Look<Seen>,
         decided: &Decided<'_>,
         guarding: &Guarding,
+        took: &Took,
     ) -> Snapshot {
         let (seen, clock, now) = (&look.seen, SystemTime::now(), Instant::now());
         let agent = &config.agent;
@@ -141,7 +154,7 @@ impl Teller {
                 since: snapshot::rfc3339(since.1),
                 seconds: now.saturating_duration_since(since.0).as_secs_f64(),
             }),
-            checks: checks(config, guarding),
+            checks: self.checks(config, guarding, took),
             running: self.running_since.map(|(goal, since)| Running {
                 goal: Some(goal),
                 step: seen.step.clone(),
@@ -163,25 +176,27 @@ impl Teller {
             })
         }
     }
-}
 
-fn checks(config: &Config, guarding: &Guarding) -> Vec<Check> {
-    let of = config.agent.of;
-    let check = |name, check: &decide::Check| {
-        let (state, seconds, sentence) = match check {
-            decide::Check::NotMade => return None,
-            decide::Check::Passed => (CheckState::Ok, None, None),
-            decide::Check::Warned(text) => (CheckState::Ok, None, Some(text.clone())),
-            decide::Check::Failed(text) => (CheckState::Failed, None, Some(text.clone())),
-            decide::Check::Pending(time) => (CheckState::Pending, Some(time.as_secs_f64()), None),
-        };
-        let failures = u32::from(state == CheckState::Failed);
-        Some(Check { name, state, seconds, failures, of, sentence })
-    };
-    [("write", &guarding.write), ("query", &guarding.query), ("link", &guarding.carrier)]
-        .into_iter()
-        .filter_map(|(name, made)| check(name, made))
-        .collect()
+    fn checks(&mut self, config: &Config, guarding: &Guarding, took: &Took) -> Vec<Check> {
+        let of = config.agent.of;
+        let made = [
+            ("write", &guarding.write, took.write),
+            ("query", &guarding.query, took.query),
+            ("link", &guarding.carrier, None),
+        ];
+        made.into_iter()
+            .filter_map(|(name, check, took)| {
+                let check = Check::of(name, check, took, 0, of)?;
+                let failed = self.failed.entry(name).or_default();
+                failed.push_back(check.state == CheckState::Failed);
+                while failed.len() > of as usize {
+                    failed.pop_front();
+                }
+                let failures = failed.iter().filter(|failed| **failed).count();
+                Some(Check { failures: u32::try_from(failures).unwrap_or(u32::MAX), ..check })
+            })
+            .collect()
+    }
 }
 
 /// What an operator should know although nothing is done about it.
