@@ -5,12 +5,14 @@
 //! | [`config`] | one YAML file per cluster, every value checked once |
 //! | [`observation`] | what one look at this node saw |
 //! | [`decide`] | pure: observation + configuration → a plan or a refusal, with its reason |
+//! | [`pause`] | the file that keeps the agents from acting by themselves |
 //! | [`plan`] | the steps, the commands behind them, and how each is undone |
 //! | [`execute`] | walks a plan: deadlines, journal, undo, stuck |
 //! | [`journal`] | what was done when, as JSON lines; the history of takeovers |
 //! | [`node`] | the only code that touches the machine |
 //! | [`audit`] | which storage engines hold the data |
 //! | [`doctor`] | every precondition of a takeover, each with its remedy |
+//! | [`forecast`] | pure: how long crash recovery would take now |
 //! | [`foreign`] | parsers of other programs' files |
 //! | [`fuzz`] | every parser of foreign bytes by name, for fuzzing |
 //! | [`init`] | pure: what was found and answered → the first configuration |
@@ -24,6 +26,7 @@ pub mod decide;
 pub mod doctor;
 pub mod execute;
 pub mod failure;
+pub mod forecast;
 pub mod foreign;
 pub mod frontends;
 #[doc(hidden)]
@@ -32,4 +35,5 @@ pub mod init;
 pub mod journal;
 pub mod node;
 pub mod observation;
+pub mod pause;
 pub mod plan;

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod discover;
 pub mod drbd;
 pub mod filesystem;
+mod hand_over;
 pub mod heartbeat;
 pub mod kernel_log;
 pub mod mysqld;
@@ -18,6 +19,7 @@ pub mod requirements;
 pub mod reset;
 pub mod scope;
 pub mod simulated;
+pub mod ssh;
 pub mod survey;
 pub mod system_log;
 pub mod systemd;
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::forecast::Recovery;
 use crate::observation::Observation;
 use crate::plan::Action;
 
@@ -68,17 +71,20 @@ pub struct Applied {
     pub note: Option<String>,
     /// What an operator must know of it although the step reached its goal.
     pub warning: Option<String>,
+    /// The crash recovery that the step went through, when it was a start that did: later forecasts rest on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 impl Applied {
     /// The step did its work.
     pub fn done() -> Self {
-        Self { change: Change::Done, note: None, warning: None }
+        Self { change: Change::Done, note: None, warning: None, recovery: None }
     }
 
     /// Nothing was to be done.
     pub fn already_so() -> Self {
-        Self { change: Change::AlreadySo, note: None, warning: None }
+        Self { change: Change::AlreadySo, note: None, warning: None, recovery: None }
     }
 
     /// Adds a note.

@@ -23,6 +23,8 @@ pub struct Chronicle {
     pub in_vain: Option<(SystemTime, String)>,
     /// What DRBD's handler answered last since the boot.
     pub fence_answer: Option<FenceAnswer>,
+    /// When a person typed on this node that the agents may act again.
+    pub resumed: Option<SystemTime>,
 }
 
 /// Reads the entries of a journal. `boot` is the kernel's identifier of this boot, which began at `booted`.
@@ -59,6 +61,7 @@ pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle
                 told.gave_up = Some((at, reason.clone()));
                 told.took_over = None;
             }
+            Event::Resumed { .. } => told.resumed = Some(at),
             Event::Acknowledged { .. } => {
                 told.gave_up = None;
                 told.took_over = None;
@@ -84,7 +87,7 @@ impl Chronicle {
                 // One that could not be taken back holds what the peer would need.
                 self.is_active = this_boot && outcome == Outcome::Stuck;
             }
-            (Goal::Release, Outcome::Done) => {
+            (Goal::Release | Goal::Switchover, Outcome::Done) => {
                 self.took_over = None;
                 self.in_vain = None;
                 self.is_active = false;

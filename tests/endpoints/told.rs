@@ -54,6 +54,7 @@ fn full() -> Snapshot {
             sentence: "mysqld did not answer".to_owned(),
             since: "2026-01-02T03:04:05.678Z".to_owned(),
             seconds: 2.5,
+            began: Instant::now(),
         }),
         checks: vec![
             check("mysqld", CheckState::Failed, Some(5.0)),
@@ -62,7 +63,7 @@ fn full() -> Snapshot {
         ],
         running: Some(Running { goal: Some(Goal::Release), step: Some("unmount".to_owned()), seconds: 3.0 }),
         history: History { takeovers: tally.clone(), releases: tally },
-        pause: Some(Pause { until: None, reason: Some("a \"new\" disk".to_owned()) }),
+        pause: Some(Pause { until: None, reason: Some("a \"new\" disk".to_owned()), by_peer: false }),
         gave_up: Some("the disk hung".to_owned()),
         settling: Some(Settling { until: "2026-01-02T03:14:05.678Z".to_owned() }),
         recovery: Some(Recovery { seconds: Some(17.5), sentence: "96 MiB of redo".to_owned() }),

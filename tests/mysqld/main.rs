@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
+mod mysql_server;
 mod server;
 mod unit;
 mod variables;

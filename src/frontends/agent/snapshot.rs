@@ -159,6 +159,9 @@ pub struct Pause {
     /// Why, as the person who paused it said.
     #[serde(default)]
     pub reason: Option<String>,
+    /// It was typed on the peer, and holds back this agent, too.
+    #[serde(default)]
+    pub by_peer: bool,
 }
 
 /// The anti-flap window.

@@ -1,10 +1,11 @@
 //! What was decided last, and what the checks behind it brought.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use crate::decide;
+use super::rfc3339;
+use crate::decide::{self, Guard, Watch};
 
 /// What the guard or the watch decided.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +20,9 @@ pub struct Decision {
     pub since: String,
     /// How long that is, in seconds.
     pub seconds: f64,
+    /// When it began by a clock that nobody sets.
+    #[serde(skip)]
+    pub began: Instant,
 }
 
 /// Who decides.
@@ -62,6 +66,50 @@ pub enum CheckState {
     Pending,
 }
 
+impl Decision {
+    /// What the guard decided, after what was decided before it.
+    pub fn of_guard(guard: &Guard, before: Option<&Self>, at: SystemTime, now: Instant) -> Self {
+        let word = match guard {
+            Guard::NotActive(_) => "not-active",
+            Guard::Well(_) => "well",
+            Guard::Suspicious(_) => "suspicious",
+            Guard::Stay(_) => "stay",
+            Guard::Mend(_) => "mend",
+            Guard::GiveUp(_) => "give-up",
+            Guard::StepDown(_) => "step-down",
+        };
+        Self::new(Judge::Guard, word, guard.sentence(), before, at, now)
+    }
+
+    /// What the watch decided, after what was decided before it.
+    pub fn of_watch(watch: &Watch, before: Option<&Self>, at: SystemTime, now: Instant) -> Self {
+        let word = match watch {
+            Watch::NotStandby(_) => "not-standby",
+            Watch::Well(_) => "well",
+            Watch::LookAgain(_) => "look-again",
+            Watch::TakeOver(_) => "take-over",
+            Watch::Refuse(_) => "refuse",
+        };
+        Self::new(Judge::Watch, word, watch.sentence(), before, at, now)
+    }
+
+    fn new(
+        by: Judge,
+        word: &'static str,
+        sentence: &str,
+        before: Option<&Self>,
+        at: SystemTime,
+        now: Instant,
+    ) -> Self {
+        let (since, began) = match before {
+            Some(before) if (before.by, before.word) == (by, word) => (before.since.clone(), before.began),
+            _ => (rfc3339(at), now),
+        };
+        let seconds = now.saturating_duration_since(began).as_secs_f64();
+        Self { by, word, sentence: sentence.to_owned(), since, seconds, began }
+    }
+}
+
 impl Check {
     /// What is told of a check, if it was made; `took` is how long the latest one that ended took.
     pub fn of(
@@ -86,6 +134,28 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_decision_lasts_until_it_is_another_one() {
+        let (at, now) = (SystemTime::UNIX_EPOCH, Instant::now());
+        let later = |seconds| (at + Duration::from_secs(seconds), now + Duration::from_secs(seconds));
+        let well = |text: &str| Guard::Well(text.to_owned());
+        let first = Decision::of_guard(&well("node1 is active"), None, at, now);
+        let (at2, now2) = later(5);
+        let second = Decision::of_guard(&well("node1 is active, alone"), Some(&first), at2, now2);
+        assert_eq!((second.since.as_str(), second.seconds), ("1970-01-01T00:00:00.000Z", 5.0));
+        assert_eq!(second.sentence, "node1 is active, alone");
+        let (at3, now3) = later(7);
+        let third = Decision::of_watch(&Watch::Well("standby".to_owned()), Some(&second), at3, now3);
+        assert_eq!(
+            (third.since.as_str(), third.seconds),
+            ("1970-01-01T00:00:07.000Z", 0.0),
+            "by another judge"
+        );
+        let (at4, now4) = later(8);
+        let fourth = Decision::of_watch(&Watch::LookAgain("silent".to_owned()), Some(&third), at4, now4);
+        assert_eq!((fourth.word, fourth.seconds), ("look-again", 0.0));
+    }
 
     #[test]
     fn a_check_that_was_not_made_is_not_told() {
