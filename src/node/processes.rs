@@ -156,31 +156,25 @@ mod tests {
 
     #[test]
     fn names_are_remembered_once_they_have_lasted_and_not_for_long() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = Pid::from_u32(child.id());
-        let mut names = HashMap::new();
+        let own = std::env::current_exe().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        let pid = Pid::from_u32(std::process::id());
         let begun = Instant::now();
-        let mut finds = |seconds, wanted: &str| {
-            let now = begun + Duration::from_secs(seconds);
+        let nobody = Names { executable: None, comm: "gone".to_owned(), first: begun, latest: begun };
+        let mut names = HashMap::from([(Pid::from_u32(u32::MAX), nobody)]);
+        let mut looks_for = |wanted: &str, second| {
+            let now = begun + Duration::from_secs(second);
             let found = look(&mut names, &|name: &str| name == wanted, now).unwrap();
-            (
-                found.iter().any(|process| process.pid == i32::try_from(child.id()).unwrap()),
-                names[&pid].latest - begun,
-            )
+            assert!(!names.contains_key(&Pid::from_u32(u32::MAX)), "it is gone");
+            let is_found = found.iter().any(|process| process.pid == i32::try_from(pid.as_u32()).unwrap());
+            (is_found, (names[&pid].latest - begun).as_secs())
         };
-        let at = Duration::from_secs;
-        // Between fork and exec it has the test's own name.
-        while !finds(0, "sleep").0 {}
-        assert_eq!(finds(1, "mariadbd"), (false, at(1)), "it is young");
-        assert_eq!(finds(10, "mariadbd"), (false, at(10)), "it has lasted");
-        assert_eq!(finds(15, "mariadbd"), (false, at(10)), "it is remembered");
-        assert_eq!(finds(16, "sleep"), (true, at(16)), "what is wanted is always looked at");
-        assert_eq!(finds(20, "mariadbd"), (false, at(16)));
-        assert_eq!(finds(26, "mariadbd"), (false, at(26)), "not for ever");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(look(&mut names, &|_: &str| true, begun + at(27)).is_ok());
-        assert!(!names.contains_key(&pid), "it is gone");
+        assert_eq!(looks_for("mariadbd", 0), (false, 0));
+        assert_eq!(looks_for("mariadbd", 1), (false, 1), "it is young");
+        assert_eq!(looks_for("mariadbd", 10), (false, 10), "it has lasted");
+        assert_eq!(looks_for("mariadbd", 15), (false, 10), "it is remembered");
+        assert_eq!(looks_for(&own, 16), (true, 16), "what is wanted is always looked at");
+        assert_eq!(looks_for("mariadbd", 20), (false, 16));
+        assert_eq!(looks_for("mariadbd", 26), (false, 26), "not for ever");
     }
 
     #[test]
