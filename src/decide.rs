@@ -6,8 +6,10 @@ mod guard;
 mod health;
 mod heartbeat_status;
 mod keepalived;
+mod rejoin;
 mod release;
 mod standing;
+mod switchover;
 mod takeover;
 mod watch;
 
@@ -16,14 +18,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::{PeerStanding, answers, peer_standing};
+pub use evidence::{PeerStanding, answers, hears_nobody, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use guard::{Check, Guard, Guarding, ailment, guard};
 pub use health::{Health, Now, fitness, health, lack_of_redundancy, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
+pub use rejoin::{Diverged, Divergence, Rejoining, diverged, rejoin};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
+pub use switchover::{PeerReadiness, Switching, Switchover, switchover};
 pub use takeover::takeover;
 pub use watch::{Watch, Watching, watch};
 
@@ -150,6 +154,14 @@ pub enum RefusalKind {
     NoEvidence,
     /// No witness answers: it is we who are cut off.
     Isolated,
+    /// A switchover was asked for on a node that does not serve.
+    NotActive,
+    /// The peer could not take over.
+    PeerNotReady,
+    /// A rejoin was asked for on a node that still holds something.
+    NotReleased,
+    /// Both sides took writes apart from each other.
+    SplitBrain,
     /// The local data may lack what the peer committed alone: only the agent asks for more than DRBD does.
     OutOfStep,
 }

@@ -3,6 +3,7 @@
 
 pub mod apparmor;
 pub mod cib;
+pub mod cib_place;
 pub mod corosync;
 pub mod drbd_conf;
 pub mod fstab;

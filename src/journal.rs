@@ -8,6 +8,7 @@ mod chronicle;
 mod history;
 mod recent;
 mod recoveries;
+mod switchover;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -21,6 +22,7 @@ pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
 pub use recoveries::recoveries;
+pub use switchover::{Unfinished, unfinished_switchover};
 
 use crate::decide::{FenceAnswer, Request};
 use crate::failure::{Failure, Outcome};
@@ -273,8 +275,12 @@ pub fn boot_id() -> String {
 
 /// The journal's file: `STANDIN_STATE_DIR` (default `/var/lib/standin`) `/NAME.journal`.
 pub fn path(cluster: &str) -> PathBuf {
-    let directory = std::env::var_os("STANDIN_STATE_DIR").unwrap_or_else(|| "/var/lib/standin".into());
-    PathBuf::from(directory).join(format!("{cluster}.journal"))
+    state_directory().join(format!("{cluster}.journal"))
+}
+
+/// `STANDIN_STATE_DIR`, or `/var/lib/standin`.
+pub(crate) fn state_directory() -> PathBuf {
+    std::env::var_os("STANDIN_STATE_DIR").map_or_else(|| "/var/lib/standin".into(), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | [`config`] | one YAML file per cluster, every value checked once |
 //! | [`observation`] | what one look at this node saw |
 //! | [`decide`] | pure: observation + configuration → a plan or a refusal, with its reason |
+//! | [`pause`] | the file that keeps the agents from acting by themselves |
 //! | [`plan`] | the steps, the commands behind them, and how each is undone |
 //! | [`execute`] | walks a plan: deadlines, journal, undo, stuck |
 //! | [`journal`] | what was done when, as JSON lines; the history of takeovers |
@@ -34,4 +35,5 @@ pub mod init;
 pub mod journal;
 pub mod node;
 pub mod observation;
+pub mod pause;
 pub mod plan;

@@ -18,6 +18,10 @@ pub enum Goal {
     Takeover,
     /// The active gives everything up in order.
     Release,
+    /// The active gives everything up for its peer, which takes over at once.
+    Switchover,
+    /// A node that returns becomes a standby again.
+    Rejoin,
 }
 
 impl fmt::Display for Goal {
@@ -25,6 +29,8 @@ impl fmt::Display for Goal {
         out.write_str(match self {
             Goal::Takeover => "takeover",
             Goal::Release => "release",
+            Goal::Switchover => "switchover",
+            Goal::Rejoin => "rejoin",
         })
     }
 }
@@ -84,6 +90,55 @@ pub enum MysqldControl {
     Command(Vec<String>),
 }
 
+/// The settings of InnoDB that say how many pages of the buffer pool may be dirty, as the server prints them, in percent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyPagesLimits {
+    /// `innodb_max_dirty_pages_pct`.
+    pub max: String,
+    /// `innodb_max_dirty_pages_pct_lwm`, which the server lowers together with the other one.
+    pub low_water_mark: String,
+}
+
+/// Where a server is reached, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAccess {
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// The virtual IP, for an account that may not come over the socket.
+    pub vip: Ipv4Addr,
+    /// TCP port.
+    pub port: u16,
+    /// Option file with user and password.
+    pub credentials: PathBuf,
+}
+
+/// Who makes the peer take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandOverBy {
+    /// Its agent, by itself, as soon as this node holds nothing any more.
+    Agent,
+    /// This node, over ssh.
+    Ssh {
+        /// Where the peer answers.
+        address: Ipv4Addr,
+        /// What is run there.
+        remote: Vec<String>,
+    },
+    /// A person on the peer.
+    Person {
+        /// What is to be typed there.
+        remote: Vec<String>,
+    },
+    /// The cluster manager, told by its own command.
+    Manager {
+        /// Moves the resource.
+        command: Vec<String>,
+        /// Takes out what the move left behind, whatever came of it; empty when it leaves nothing.
+        afterwards: Vec<String>,
+    },
+}
+
 /// One idempotent thing that a node can do. Every variant carries all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
@@ -116,6 +171,10 @@ pub enum Action {
         resource: String,
         /// The command line.
         command: Vec<String>,
+        /// DRBD was connected, or believed to be, when this was planned. A connection that came up since then is not given up: the
+        /// peer is back.
+        #[serde(default)]
+        was_connected: bool,
     },
     /// Become Primary.
     PromoteDrbd {
@@ -212,6 +271,50 @@ pub enum Action {
         /// The command line.
         command: Vec<String>,
     },
+    /// Let InnoDB write its dirty pages while it still serves, so that the shutdown is short.
+    FlushDirtyPages {
+        /// Where the server is.
+        server: ServerAccess,
+        /// What its undo sets again.
+        was: DirtyPagesLimits,
+    },
+    /// Set the limits of dirty pages again.
+    RestoreDirtyPages {
+        /// Where the server is.
+        server: ServerAccess,
+        /// What they were.
+        was: DirtyPagesLimits,
+    },
+    /// Make the peer take over and see that it is active.
+    HandOver {
+        /// By whom.
+        by: HandOverBy,
+        /// The peer's name.
+        peer: String,
+        /// Resource name, whose role at the peer is watched.
+        resource: String,
+        /// The virtual IP, which must answer from elsewhere.
+        vip: Ipv4Addr,
+        /// On which interface to ask.
+        interface: String,
+    },
+    /// Bring the resource up.
+    BringUpDrbd {
+        /// Resource name.
+        resource: String,
+    },
+    /// Connect as the side of a split brain whose data is given up.
+    DiscardMyData {
+        /// Resource name.
+        resource: String,
+    },
+    /// Follow the resync until both disks are UpToDate.
+    FollowResync {
+        /// Resource name.
+        resource: String,
+        /// The peer's name.
+        peer: String,
+    },
 }
 
 impl Action {
@@ -233,6 +336,12 @@ impl Action {
             Action::StopMysqld { .. } => "stop-mysqld",
             Action::Unmount { .. } => "unmount",
             Action::DemoteDrbd { .. } => "demote-drbd",
+            Action::FlushDirtyPages { .. } => "flush-dirty-pages",
+            Action::RestoreDirtyPages { .. } => "restore-dirty-pages",
+            Action::HandOver { .. } => "hand-over",
+            Action::BringUpDrbd { .. } => "bring-up-drbd",
+            Action::DiscardMyData { .. } => "discard-my-data",
+            Action::FollowResync { .. } => "follow-resync",
         }
     }
 
@@ -291,8 +400,47 @@ impl Action {
                 vec![format!("kill -TERM $(fuser {}/ibdata1)", datadir.display())]
             }
             Action::Unmount { directory, .. } => vec![format!("umount {}", directory.display())],
+            Action::FlushDirtyPages { server, .. } => {
+                let zero = DirtyPagesLimits { max: "0".to_owned(), low_water_mark: "0".to_owned() };
+                vec![
+                    set_dirty_pages(server, &zero),
+                    format!(
+                        "mysql --socket={} --execute=\"SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'\"",
+                        server.socket.display()
+                    ),
+                ]
+            }
+            Action::RestoreDirtyPages { server, was } => vec![set_dirty_pages(server, was)],
+            Action::HandOver { by, peer, .. } => match by {
+                HandOverBy::Agent => Vec::new(),
+                HandOverBy::Ssh { address, remote } => {
+                    vec![format!("ssh {address} {}", shell_words(remote))]
+                }
+                HandOverBy::Person { remote } => vec![format!("on {peer}: {}", shell_words(remote))],
+                HandOverBy::Manager { command, afterwards } => [command, afterwards]
+                    .into_iter()
+                    .filter(|words| !words.is_empty())
+                    .map(|words| shell_words(words))
+                    .collect(),
+            },
+            Action::BringUpDrbd { resource } => vec![format!("drbdadm up {resource}")],
+            Action::DiscardMyData { resource } => vec![
+                format!("drbdadm disconnect {resource}"),
+                format!("drbdadm secondary {resource}"),
+                format!("drbdadm connect --discard-my-data {resource}"),
+            ],
+            Action::FollowResync { resource, .. } => vec![format!("drbdadm status {resource}")],
         }
     }
+}
+
+fn set_dirty_pages(server: &ServerAccess, limits: &DirtyPagesLimits) -> String {
+    format!(
+        "mysql --socket={} --execute='SET GLOBAL innodb_max_dirty_pages_pct={}, GLOBAL innodb_max_dirty_pages_pct_lwm={}'",
+        server.socket.display(),
+        limits.max,
+        limits.low_water_mark
+    )
 }
 
 impl fmt::Display for Plan {

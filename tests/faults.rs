@@ -35,6 +35,7 @@ fn operate(
     let decision = match goal {
         Goal::Takeover => decide::takeover(&node.observe(), config, &request),
         Goal::Release => decide::release(&node.observe(), config, &request),
+        other => unreachable!("{other} has tests of its own"),
     };
     let Decision::Plan(plan) = decision else { panic!("refused: {decision:?}") };
     let mut journal = journal.next_run(kill);

@@ -91,9 +91,11 @@ fn with_vip(scene: &Scene) -> Attendance {
 
 fn without_vip(scene: &Scene) -> Attendance {
     match (scene.running, &scene.standing) {
-        (Some(Goal::Release), _) => Attendance::Leave("a release runs already".to_owned()),
-        (Some(Goal::Takeover), _) => {
-            Attendance::Release("the virtual IP is not here any more: the takeover is interrupted".to_owned())
+        (Some(goal @ (Goal::Release | Goal::Rejoin)), _) => {
+            Attendance::Leave(format!("a {goal} runs already"))
+        }
+        (Some(goal @ (Goal::Takeover | Goal::Switchover)), _) => {
+            Attendance::Release(format!("the virtual IP is not here any more: the {goal} is interrupted"))
         }
         (None, Standing::Standby) => Attendance::Leave("this node holds nothing".to_owned()),
         (None, Standing::Active | Standing::Partial { .. }) => {

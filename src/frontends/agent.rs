@@ -10,6 +10,7 @@ mod looker;
 mod memory;
 mod metrics;
 pub mod notify;
+mod peer_pause;
 pub mod peer_status;
 pub mod snapshot;
 mod tell;
@@ -29,20 +30,23 @@ use self::drbd_events::DrbdEvents;
 use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
-use self::snapshot::Judge;
-use self::tell::{Decided, Teller};
+use self::tell::{Decided, Rest, Teller};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
+use super::contact;
 use super::say::say_error;
 use crate::config::Config;
 use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
-use crate::journal::{self, Chronicle, Event, Journal, Sink};
+use crate::forecast::Forecast;
+use crate::journal::Chronicle;
 use crate::node::real::RealNode;
-use crate::observation::{Connection, Drbd, Observation, Past};
+use crate::observation::{Connection, Drbd, Fact, Observation, Past};
 
 /// Between two writes through the mount.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
+/// Between two forecasts of crash recovery.
+const FORECAST_EVERY: Duration = Duration::from_secs(10);
 /// After a takeover in vain, until the next.
 const TAKEOVER_AGAIN: Duration = Duration::from_secs(10);
 /// After a release that did not come to its end, until the next.
@@ -51,6 +55,10 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 const RECONNECT_AGAIN: (Duration, u32) = (Duration::from_secs(20), 3);
 /// Events of DRBD come in swarms: one look is enough for those within this time.
 const SWARM: Duration = Duration::from_millis(100);
+/// A turn of the loop takes no longer, unless the machine or this process is held up.
+const TURN: Duration = Duration::from_millis(500);
+/// By how much it must be longer.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// A look that takes longer is told.
 const LOOK_HANGS: Duration = Duration::from_secs(10);
 
@@ -90,7 +98,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
 fn alone(config: &Config) -> anyhow::Result<Option<Flock<std::fs::File>>> {
     let directory = directory("STANDIN_RUN_DIR", "/run/standin");
     std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-    let path = directory.join(format!("{}.agent.lock", config.resource));
+    let path = directory.join(format!("{}.lock", contact::agents_lock(config)));
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -119,6 +127,8 @@ struct Agent {
     at_node: Looker<Question, Seen>,
     at_disk: Looker<(), Check>,
     at_server: Option<Looker<(), Check>>,
+    at_recovery: Looker<(), Fact<Forecast>>,
+    forecast: Option<Instant>,
     _events: DrbdEvents,
     wake: Sender<Wake>,
     woken: Receiver<Wake>,
@@ -149,6 +159,8 @@ impl Agent {
             at_node: at_node.context(cannot)?,
             at_disk: look::at_disk(&config).context(cannot)?,
             at_server: look::at_server(&config).context(cannot)?,
+            at_recovery: look::at_recovery(&config).context(cannot)?,
+            forecast: None,
             _events: events.context(cannot)?,
             selector: selector.map(str::to_owned),
             config,
@@ -173,15 +185,20 @@ impl Agent {
             self.config.name, self.config.agent.interval
         ));
         let mut next = Instant::now();
+        let mut turn = Turn::now();
         self.teller.begins();
         while !ended.load(Ordering::Relaxed) {
+            if turn.was_held_up() {
+                self.memory.held_up();
+                say_error("this machine was held up, or its clock was set: silence is counted anew");
+            }
             let now = Instant::now();
             if now >= next {
                 self.at_node.ask(self.question);
                 next = now + self.config.agent.interval;
             }
             // Short enough to notice that it is told to end.
-            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(500));
+            let wait = next.saturating_duration_since(Instant::now()).min(TURN);
             match self.woken.recv_timeout(wait) {
                 Ok(Wake::Drbd) => next = next.min(Instant::now() + SWARM),
                 Ok(Wake::Looked) => {
@@ -242,6 +259,7 @@ impl Agent {
             fence_answer: seen.chronicle.fence_answer,
             since_takeover: age(seen.chronicle.took_over),
             running: seen.running.or_else(|| self.work_goal()),
+            paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
             ..self.memory.guarding(now)
         };
         if guarding.running.is_none() {
@@ -252,18 +270,18 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
-        let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &guard, &guarding);
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
+        }
+        self.teller.tell(&self.config, look, &Decided::Guard(&decided, &guarding, self.rest()));
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
         }
         match decided {
             Guard::GiveUp(reason) => {
-                self.note(&Event::GaveUp { reason: reason.clone() });
                 self.begin(Task::GiveUp { reason });
             }
             Guard::StepDown(reason) => {
-                self.note(&Event::SteppedDown { reason: reason.clone() });
                 self.begin(Task::StepDown { reason });
             }
             Guard::Mend(_) if self.takeover.holds(now).is_none() => {
@@ -282,15 +300,14 @@ impl Agent {
             silent_for: self.memory.silent_for(),
             vip_silent_for: self.memory.vip_silent_for(),
             peer_was_active: self.memory.peer_was_active,
-            in_step: self.memory.in_step,
-            paused: None,
+            in_step: self.memory.in_step(),
+            paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
             gave_up: self.gave_up(&seen.chronicle),
             in_vain: self.takeover.holds(now).map(str::to_owned),
             running: seen.running.or_else(|| self.work_goal()),
         };
         let decided = decide::watch(&seen.observation, &self.config, &watching);
-        let watch = Decided { by: Judge::Watch, word: watch_word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &watch, &Guarding::default());
+        self.teller.tell(&self.config, look, &Decided::Watch(&decided));
         match decided {
             Watch::TakeOver(_) if self.work.is_none() => {
                 let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;
@@ -333,6 +350,19 @@ impl Agent {
         }
         if let Some(at_server) = &self.at_server {
             at_server.ask(());
+        }
+        if self.forecast.is_none_or(|made| now.saturating_duration_since(made) >= FORECAST_EVERY) {
+            self.at_recovery.ask(());
+            self.forecast = Some(now);
+        }
+    }
+
+    fn rest(&self) -> Rest {
+        let took = |looker: &Looker<(), Check>| looker.latest().map(|look| look.took());
+        Rest {
+            write_took: took(&self.at_disk),
+            query_took: self.at_server.as_ref().and_then(took),
+            recovery: self.at_recovery.latest().map(|look| look.seen),
         }
     }
 
@@ -379,12 +409,26 @@ impl Agent {
         };
         self.teller.say(&format!("{name}: {}", end.sentence));
     }
+}
 
-    fn note(&self, event: &Event) {
-        let path = journal::path(&self.config.name);
-        if let Err(error) = Journal::open(&path).and_then(|mut journal| journal.append(event)) {
-            say_error(format_args!("the journal {} can't be written: {error}", path.display()));
-        }
+/// The clocks at the last turn of the loop: that which counts the time asleep, and that of the wall, which alone shows a pause of a
+/// virtual machine whose other clocks were paused with it.
+struct Turn {
+    boot: Duration,
+    wall: SystemTime,
+}
+
+impl Turn {
+    fn now() -> Self {
+        Self { boot: contact::now(), wall: SystemTime::now() }
+    }
+
+    /// Whether much more time has passed than a turn takes. Begins the next one.
+    fn was_held_up(&mut self) -> bool {
+        let last = std::mem::replace(self, Self::now());
+        let most = TURN + HELD_UP;
+        self.boot.saturating_sub(last.boot) > most
+            || self.wall.duration_since(last.wall).map_or(true, |passed| passed > most)
     }
 }
 
@@ -399,26 +443,4 @@ fn of(looker: &Looker<(), Check>) -> Check {
 /// A time to come, after the clock was set back, counts as now.
 fn age(at: Option<SystemTime>) -> Option<Duration> {
     at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default())
-}
-
-fn word(guard: &Guard) -> &'static str {
-    match guard {
-        Guard::NotActive(_) => "not-active",
-        Guard::Well(_) => "well",
-        Guard::Suspicious(_) => "suspicious",
-        Guard::Stay(_) => "stay",
-        Guard::Mend(_) => "mend",
-        Guard::GiveUp(_) => "give-up",
-        Guard::StepDown(_) => "step-down",
-    }
-}
-
-fn watch_word(watch: &Watch) -> &'static str {
-    match watch {
-        Watch::NotStandby(_) => "not-standby",
-        Watch::Well(_) => "well",
-        Watch::LookAgain(_) => "look-again",
-        Watch::TakeOver(_) => "take-over",
-        Watch::Refuse(_) => "refuse",
-    }
 }

@@ -14,6 +14,7 @@ use crate::decide::{self, Health, Now};
 use crate::journal;
 use crate::node::real::RealNode;
 use crate::observation::{Fact, Observation, Past};
+use crate::pause::{self, Active, Moment};
 
 /// How long a node whose takeover did not come to a good end counts as unfit under keepalived: so long it leaves the virtual
 /// IP to others before it tries again.
@@ -67,8 +68,9 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
     let (sender, receiver) = mpsc::channel();
     let (selector, active) = (selector.map(str::to_owned), arguments.active);
     // Left behind when it hangs: on a dead disk even the configuration may.
-    thread::spawn(move || sender.send(judge(selector.as_deref(), active)));
-    let verdict = receiver.recv_timeout(arguments.timeout).unwrap_or(Verdict::NoEnd(arguments.timeout));
+    thread::spawn(move || sender.send((judge(selector.as_deref(), active), pause(selector.as_deref()))));
+    let looked = receiver.recv_timeout(arguments.timeout);
+    let (verdict, paused) = looked.unwrap_or((Verdict::NoEnd(arguments.timeout), None));
     if arguments.nagios {
         say(format_args!("{} | time={:.3}s", plugin_line(&verdict), begun.elapsed().as_secs_f64()));
         return plugin_code(&verdict);
@@ -80,11 +82,17 @@ pub(super) fn run(selector: Option<&str>, arguments: &Arguments) -> u8 {
             "exit": code,
             "sentence": verdict.sentence(),
             "seconds": begun.elapsed().as_secs_f64(),
+            "pause": paused.map(|paused| paused.sentence()),
         }));
     } else {
         say(verdict.sentence());
     }
     code
+}
+
+fn pause(selector: Option<&str>) -> Option<Active> {
+    let file = pause::path(&config::name(selector).ok()?);
+    pause::active(&file, &Moment::now()).ok().flatten()
 }
 
 /// A standby must be able to take over with what is written; an active node serves whatever is written.

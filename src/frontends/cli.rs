@@ -8,7 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::say::say_error;
 use super::{
-    agent, audit, check, doctor, heartbeat, history, init, keepalived, kept, managed, manual, operate, status,
+    agent, audit, check, doctor, heartbeat, history, init, keepalived, kept, managed, manual, operate, pause,
+    rejoin, status, switchover,
 };
 use crate::config::{self, Config, Host};
 use crate::decide::Request;
@@ -26,6 +27,7 @@ Exit codes:
 Files:
   /etc/standin/NAME.yaml         the configuration of cluster NAME
   /var/lib/standin/NAME.journal  what was done and when, as JSON lines
+  /var/lib/standin/NAME.pause    a pause of the agents, until it ends
   /run/standin/RESOURCE.lock     held while a takeover or release runs
 
 Environment:
@@ -97,6 +99,17 @@ enum Command {
         #[command(flatten)]
         caller: Caller,
     },
+    /// Move the active role to the peer, as planned; typed on the active node
+    #[command(after_help = manual::SWITCHOVER)]
+    Switchover(switchover::Arguments),
+    /// Make this node, which returns, a standby again, and follow its resync; diagnoses a split brain
+    Rejoin(rejoin::Arguments),
+    /// Keep the agents of both nodes from acting by themselves for a while; commands that are typed go on
+    Pause(pause::Arguments),
+    /// End a pause before its time
+    Resume,
+    /// Say that the last takeover was seen to: the agent need not hold back any longer
+    Acknowledge,
     /// Look at this machine and write a commented configuration; asks for what it can't learn
     Init(Box<init::Arguments>),
     /// Check every precondition of a takeover on this node; each problem comes with its remedy
@@ -282,9 +295,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     let selector = cli.config.as_deref();
     let loaded = match cli.command {
         // keepalived's takeovers look at everything, in processes of their own.
-        Command::Release { .. } | Command::Status { .. } | Command::Agent | Command::KeepalivedNotify(_) => {
-            kept::load(selector)
-        }
+        Command::Release { .. }
+        | Command::Status { .. }
+        | Command::Agent
+        | Command::KeepalivedNotify(_)
+        | Command::Pause(_)
+        | Command::Resume
+        | Command::Acknowledge => kept::load(selector),
         _ => config::load(selector, &Host::this_machine()),
     };
     let config = match loaded {
@@ -324,6 +341,11 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
             let request = caller.request(Request::default());
             operate::operate(config, Goal::Release, request, Duration::ZERO, *json)
         }
+        Command::Switchover(arguments) => switchover::run(&config, arguments),
+        Command::Rejoin(arguments) => rejoin::run(&config, arguments),
+        Command::Pause(arguments) => Ok(pause::pause(&config, arguments)),
+        Command::Resume => Ok(pause::resume(&config)),
+        Command::Acknowledge => Ok(pause::acknowledge(&config)),
         Command::Doctor(arguments) => doctor::run(&config, arguments),
         Command::Status { json, watch } => status::show(&config, *json, *watch),
         Command::History { json, last } => history::show(&config, *json, *last),
@@ -344,7 +366,7 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
 }
 
 /// As long as the longest limit of a configuration.
-fn wait(text: &str) -> Result<Duration, String> {
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
     let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if wait <= Duration::from_secs(24 * 60 * 60) { Ok(wait) } else { Err("is longer than a day".to_owned()) }
 }

@@ -281,7 +281,7 @@ impl Attendant {
             let managed = Managed { config: &config, selector: selector.as_deref() };
             match goal {
                 Goal::Takeover => managed.take_over(None),
-                Goal::Release => managed.release(None),
+                Goal::Release | Goal::Switchover | Goal::Rejoin => managed.release(None),
             }
         });
         let until = Instant::now() + limit;

@@ -99,7 +99,8 @@ fn holder_in(directory: &Path, resource: &str) -> io::Result<Option<Holder>> {
 /// The goal that a holder wrote down, unless an earlier holder wrote it.
 fn goal_of(text: &str, pid: i32) -> Option<Goal> {
     let (writer, goal) = text.trim().split_once(' ')?;
-    let goal = [Goal::Takeover, Goal::Release].into_iter().find(|known| known.to_string() == goal)?;
+    let goals = [Goal::Takeover, Goal::Release, Goal::Switchover, Goal::Rejoin];
+    let goal = goals.into_iter().find(|known| known.to_string() == goal)?;
     (writer.parse() == Ok(pid)).then_some(goal)
 }
 

@@ -128,7 +128,8 @@ impl Managed<'_> {
     /// Gives everything up. A takeover that runs is interrupted first; it takes back what it did.
     pub(super) fn release(&self, limit: Option<Duration>) -> Run {
         let time = Time::new(Some(limit.unwrap_or(UNDO)));
-        if let Some(early) = self.wait_for(&time, |running| running.goal == Some(Goal::Takeover)) {
+        let undoes = |running: &Running| matches!(running.goal, Some(Goal::Takeover | Goal::Switchover));
+        if let Some(early) = self.wait_for(&time, undoes) {
             return early;
         }
         self.run(&["release".to_owned()], &Time::new(limit))

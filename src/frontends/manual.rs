@@ -13,7 +13,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use self::blocks::{Block, blocks};
 use self::words::WORDS;
-pub(super) use self::words::{AGENT, AUDIT, DOCTOR, OCF, UNFENCE_PEER};
+pub(super) use self::words::{AGENT, AUDIT, DOCTOR, OCF, SWITCHOVER, UNFENCE_PEER};
 
 /// System administration.
 const SECTION: &str = "8";

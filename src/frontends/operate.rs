@@ -41,9 +41,20 @@ pub(super) fn show_plan(
 ) -> anyhow::Result<Outcome> {
     let node = RealNode::new(config.clone(), past(config)?);
     let decision = decide(goal, &node.observe(), config, &request);
+    let paused = super::pause::in_force(config);
     if as_json {
-        say(serde_json::to_string_pretty(&decision)?);
+        let mut value = serde_json::to_value(&decision)?;
+        match (&paused, value.as_object_mut()) {
+            (Some(paused), Some(object)) => {
+                object.insert("pause".to_owned(), serde_json::to_value(paused)?);
+                say(serde_json::to_string_pretty(&value)?);
+            }
+            _ => say(serde_json::to_string_pretty(&decision)?),
+        }
     } else {
+        if let Some(paused) = &paused {
+            say(format_args!("{}; what a person types goes on", paused.sentence()));
+        }
         match &decision {
             Decision::Plan(plan) => {
                 say_text(plan);
@@ -136,6 +147,9 @@ pub(super) fn operate(
         }
     };
     reporter.heading(&config, &plan);
+    if let Some(paused) = super::pause::in_force(&config) {
+        reporter.warn(&format!("{}; that holds back only what they do by themselves", paused.sentence()));
+    }
     if let Some(Ok(Err(cause))) = leaving.map(thread::JoinHandle::join) {
         reporter.warn(&format!(
             "this run stays in the unit of the cluster manager that called it, and may end with that: {cause}"
@@ -166,7 +180,7 @@ pub(super) fn operate(
 }
 
 /// A journal that can't be written does not keep a node from giving up or taking over what it must.
-fn open_journal(path: &Path, reporter: &TextReporter) -> Box<dyn Sink> {
+pub(super) fn open_journal(path: &Path, reporter: &TextReporter) -> Box<dyn Sink> {
     match Journal::open(path) {
         Ok(journal) => Box::new(journal),
         Err(error) => {
@@ -179,7 +193,7 @@ fn open_journal(path: &Path, reporter: &TextReporter) -> Box<dyn Sink> {
     }
 }
 
-fn announce_in_background(
+pub(super) fn announce_in_background(
     goal: Goal,
     ended: &Ended,
     config: &Config,
@@ -199,7 +213,7 @@ fn announce_in_background(
     }
 }
 
-fn decide_patiently(
+pub(super) fn decide_patiently(
     config: &Config,
     goal: Goal,
     request: Request,
@@ -284,7 +298,8 @@ impl Silence {
 fn decide(goal: Goal, observation: &Observation, config: &Config, request: &Request) -> Decision {
     match goal {
         Goal::Takeover => decide::takeover(observation, config, request),
-        Goal::Release => decide::release(observation, config, request),
+        // A switchover begins as a release, and a rejoin has front-end and decision of its own.
+        Goal::Release | Goal::Switchover | Goal::Rejoin => decide::release(observation, config, request),
     }
 }
 

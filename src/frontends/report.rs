@@ -142,6 +142,8 @@ pub(super) fn print_end(
             say(format_args!("{} is {role} on {node} after {seconds:.3} s", config.resource));
         }
         Outcome::Done if goal == Goal::Takeover => say(format_args!("{node} is active after {seconds:.3} s")),
+        // What came of these is told by their own front-ends.
+        Outcome::Done if matches!(goal, Goal::Switchover | Goal::Rejoin) => {}
         Outcome::Done => say(format_args!("{node} has released everything after {seconds:.3} s")),
         Outcome::Stuck => {
             for (undo, failure) in &ended.stuck {

@@ -35,15 +35,21 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
         let node = RealNode::new(config.clone(), past(config)?);
         let observation = node.observe();
         let forecast = serves(&observation).then(|| forecast::judge(&look(config, FORECAST_LIMIT)));
+        let pause = super::pause::in_force(config);
         let text = if as_json {
             let node = &config.this_node.name;
-            let state = json!({
+            let mut state = json!({
                 "cluster": config.name, "node": node, "observation": observation, "recovery_forecast": forecast,
             });
+            if let Some(pause) = pause {
+                state["pause"] = json!(pause);
+            }
             format!("{state}\n")
         } else {
             let clear = if watch && std::io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
-            format!("{clear}{}", table(config, &observation, forecast.as_ref()))
+            let pause =
+                pause.map(|pause| format!("pause         {}\n", pause.sentence())).unwrap_or_default();
+            format!("{clear}{}{pause}", table(config, &observation, forecast.as_ref()))
         };
         if !say_text(text) {
             return Ok(Outcome::Done);

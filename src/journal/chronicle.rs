@@ -15,7 +15,7 @@ pub struct Chronicle {
     pub past: Past,
     /// When the latest takeover made this node active, unless a person has acknowledged it since or it was given up again.
     pub took_over: Option<SystemTime>,
-    /// The latest takeover or release of this boot was a takeover that made this node active.
+    /// The latest takeover or release of this boot was a takeover that made this node active, or could not be taken back.
     pub is_active: bool,
     /// When and why this node gave up by itself, unless a person has acknowledged it or made it active since.
     pub gave_up: Option<(SystemTime, String)>,
@@ -23,6 +23,8 @@ pub struct Chronicle {
     pub in_vain: Option<(SystemTime, String)>,
     /// What DRBD's handler answered last since the boot.
     pub fence_answer: Option<FenceAnswer>,
+    /// When a person typed on this node that the agents may act again.
+    pub resumed: Option<SystemTime>,
 }
 
 /// Reads the entries of a journal. `boot` is the kernel's identifier of this boot, which began at `booted`.
@@ -59,6 +61,7 @@ pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle
                 told.gave_up = Some((at, reason.clone()));
                 told.took_over = None;
             }
+            Event::Resumed { .. } => told.resumed = Some(at),
             Event::Acknowledged { .. } => {
                 told.gave_up = None;
                 told.took_over = None;
@@ -81,9 +84,10 @@ impl Chronicle {
             }
             (Goal::Takeover, _) => {
                 self.in_vain = this_boot.then_some((at, reason));
-                self.is_active = false;
+                // One that could not be taken back holds what the peer would need.
+                self.is_active = this_boot && outcome == Outcome::Stuck;
             }
-            (Goal::Release, Outcome::Done) => {
+            (Goal::Release | Goal::Switchover, Outcome::Done) => {
                 self.took_over = None;
                 self.in_vain = None;
                 self.is_active = false;

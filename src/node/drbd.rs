@@ -6,8 +6,11 @@
 
 mod apply;
 mod configure;
+mod discard;
+mod divergence;
 mod proc_file;
 mod refusal;
+mod resync;
 mod show;
 mod status;
 mod words;
@@ -20,7 +23,10 @@ use std::time::{Duration, Instant};
 
 pub use apply::{apply_connect, apply_demote, apply_disconnect, apply_promote};
 pub use configure::{bring_down, bring_up};
+pub use discard::discard_my_data;
+pub use divergence::divergence;
 pub use proc_file::{ProcDrbd, parse_proc_drbd};
+pub use resync::{follow_resync, out_of_sync_kib};
 pub use show::{Show84, parse_show_84};
 pub use status::{Status9, parse_status_json};
 

@@ -7,12 +7,13 @@
 //! | `error_log`, `follow` | what the lines of its error log say, and following them |
 //! | `backlog` | what a crash recovery would have to do |
 //! | `activity`, `watch` | whether it moves: what extends a deadline, and what is reported |
-//! | `start`, `stop`, `verify` | the steps |
+//! | `start`, `stop`, `verify`, `dirty_pages` | the steps |
 //! | `session` | a session that is kept, and a query now and then |
 
 mod activity;
 mod backlog;
 mod datadir;
+pub mod dirty_pages;
 pub mod engines;
 pub mod error_log;
 mod follow;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::command;
 use super::heartbeat::running;
+use crate::config::Config;
+use crate::foreign::cib_place::{Movable, movable};
 use crate::observation::{ClusterManagerState, Fact};
 
 /// Exit code of a command line that is not understood (sysexits(3)).
@@ -42,6 +44,30 @@ pub fn set_promotion_score(instance: &str, score: Option<i32>, limit: Duration) 
     command.push(format!("--name=master-{instance}"));
     let finished = command::run(&command, limit).map_err(|error| error.to_string())?;
     if finished.succeeded() { Ok(()) } else { Err(finished.describe()) }
+}
+
+/// Moves the cluster's resource to a node, and what takes out the constraint that the move makes.
+///
+/// # Errors
+/// In one sentence why it is not known which resource that is.
+pub fn move_commands(
+    config: &Config,
+    to: &str,
+    limit: Duration,
+) -> Result<(Vec<String>, Vec<String>), String> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let finished =
+        command::run(&words(&["cibadmin", "--query"]), limit).map_err(|error| error.to_string())?;
+    if !finished.succeeded() {
+        return Err(finished.describe());
+    }
+    let file = config.file.display().to_string();
+    let Movable { id, promotable } = movable(&finished.stdout, &config.name, &file, &config.resource)?;
+    let mut command = words(&["crm_resource", "--move", "--resource", &id, "--node", to]);
+    if promotable {
+        command.push("--promoted".to_owned());
+    }
+    Ok((command, words(&["crm_resource", "--clear", "--resource", &id])))
 }
 
 /// Which run of the daemon that keeps the scores this is, told by the inode of its socket: a new run has forgotten them.

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::address::{self, Target};
+use super::hand_over::{self, Sight};
 use super::worker;
-use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker};
+use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker, ssh};
 use crate::audit::EngineTotals;
 use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{Verdict, verdict};
@@ -34,12 +35,24 @@ pub struct RealNode {
     past: Mutex<Past>,
     vip_silent_at: Mutex<Option<Instant>>,
     last_drbd: Mutex<Option<Drbd>>,
+    line: Mutex<Option<ssh::Line>>,
 }
 
 impl RealNode {
     /// This machine, and what the journal says of earlier runs.
     pub fn new(config: Config, past: Past) -> Self {
-        Self { config, past: Mutex::new(past), vip_silent_at: Mutex::new(None), last_drbd: Mutex::new(None) }
+        Self {
+            config,
+            past: Mutex::new(past),
+            vip_silent_at: Mutex::new(None),
+            last_drbd: Mutex::new(None),
+            line: Mutex::new(None),
+        }
+    }
+
+    /// Keeps a command that waits on the peer: the step that hands over gives it the word to begin.
+    pub fn hold_line(&self, line: ssh::Line) {
+        *self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(line);
     }
 
     /// What the journal says by now, for who looks again and again.
@@ -259,8 +272,8 @@ impl Node for RealNode {
             Action::StopClusterManager { how: HeartbeatStop::Kill } => heartbeat::kill(attempt),
             Action::StopClusterManager { how: HeartbeatStop::Stop } => heartbeat::stop(attempt),
             Action::FencePeer { command } => fence(command, attempt),
-            Action::DisconnectDrbd { resource, command } => {
-                drbd::apply_disconnect(command, resource, device, attempt)
+            Action::DisconnectDrbd { resource, command, was_connected } => {
+                drbd::apply_disconnect(command, resource, device, *was_connected, attempt)
             }
             Action::PromoteDrbd { resource, command } => {
                 drbd::apply_promote(command, resource, device, attempt)
@@ -290,6 +303,18 @@ impl Node for RealNode {
             Action::Verify { vip, port, read_only, credentials } => {
                 mysqld::verify(*vip, *port, *read_only, credentials.as_deref(), attempt)
             }
+            Action::FlushDirtyPages { server, .. } => mysqld::dirty_pages::flush(server, attempt),
+            Action::RestoreDirtyPages { server, was } => mysqld::dirty_pages::restore(server, was, attempt),
+            Action::HandOver { by, peer, resource, vip, interface } => {
+                let line = self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+                let sight = Sight { resource, device, vip: *vip, interface, peer };
+                hand_over::hand_over(by, line, sight, attempt)
+            }
+            Action::BringUpDrbd { resource } => {
+                drbd::bring_up(resource, device, attempt.remaining()).map(|()| Applied::done())
+            }
+            Action::DiscardMyData { resource } => drbd::discard_my_data(resource, device, attempt),
+            Action::FollowResync { resource, peer } => drbd::follow_resync(resource, device, peer, attempt),
         }
     }
 }

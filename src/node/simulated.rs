@@ -361,6 +361,26 @@ fn change(world: &mut World, index: usize, action: &Action) -> Result<Applied, F
             }
             machine.role = Role::Secondary;
         }
+        Action::FlushDirtyPages { .. } | Action::RestoreDirtyPages { .. } => {
+            if !machine.mysqld {
+                return Err(impossible("no server answers on the socket"));
+            }
+        }
+        Action::HandOver { .. } => {
+            if !other.serves() {
+                return Err(impossible("the peer does not take over"));
+            }
+        }
+        Action::BringUpDrbd { .. } | Action::DiscardMyData { .. } => {
+            machine.connection = if other.alive { Connection::Connected } else { Connection::Connecting };
+            machine.peer_role = if other.alive { other.role } else { Role::Unknown };
+        }
+        Action::FollowResync { .. } => {
+            if machine.connection != Connection::Connected {
+                return Err(impossible("the peer is not connected"));
+            }
+            machine.disk = Disk::UpToDate;
+        }
     }
     if *machine == before {
         return Ok(Applied::already_so());

@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::looker::Looker;
+use super::peer_pause::PeerPause;
+use super::snapshot::Pause;
 use crate::config::Config;
 use crate::decide::Check;
-use crate::frontends::managed;
+use crate::forecast::{self, Forecast};
+use crate::frontends::{self, managed, pause};
 use crate::journal::{self, Chronicle, Run};
 use crate::node::mysqld::{Answered, Session};
 use crate::node::real::RealNode;
 use crate::node::worker;
 use crate::node::{self, address};
-use crate::observation::Observation;
+use crate::observation::{Fact, Observation};
 use crate::plan::Goal;
 
 /// A write that hangs is not begun again for as long as this: each one would leave a process behind.
 const WRITE_HANGS: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// For each question of a forecast.
+const FORECAST_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub(super) struct Seen {
     pub(super) step: Option<String>,
     /// The runs in the journal.
     pub(super) runs: Arc<Vec<Run>>,
+    /// A pause of either node that is in force, and the sentence that says so.
+    pub(super) paused: Option<(Pause, String)>,
 }
 
 /// Looks at the node.
@@ -54,6 +62,7 @@ pub(super) fn at_node(
 ) -> std::io::Result<Looker<Question, Seen>> {
     let (config, node) = (Arc::clone(config), Arc::clone(node));
     let mut reader = JournalReader::new(&config);
+    let peer = PeerPause::follow(&config)?;
     let look = move |question| {
         let (chronicle, runs) = reader.read();
         node.know(chronicle.past.clone());
@@ -65,9 +74,24 @@ pub(super) fn at_node(
         let step = running.as_ref().and_then(|running| running.step.clone());
         // One that has just taken the lock does not say yet what it is for.
         let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
-        Seen { question, observation, chronicle, carrier: carrier(&config), running, step, runs }
+        let paused = paused(&config, &peer, chronicle.resumed);
+        Seen { question, observation, chronicle, carrier: carrier(&config), running, step, runs, paused }
     };
     Looker::start("look", look, done)
+}
+
+fn paused(config: &Config, peer: &PeerPause, resumed: Option<SystemTime>) -> Option<(Pause, String)> {
+    let own = pause::in_force(config).map(|active| {
+        let sentence = active.sentence();
+        (Pause { until: active.until, reason: active.reason, by_peer: false }, sentence)
+    });
+    own.or_else(|| {
+        let pause = peer.in_force(SystemTime::now(), resumed)?;
+        let reason = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let until = pause.until.clone().unwrap_or_else(|| "somebody resumes it".to_owned());
+        let sentence = format!("the agents are paused until {until}, typed on {}{reason}", config.peer.name);
+        Some((pause, sentence))
+    })
 }
 
 /// Writes through the mount.
@@ -101,6 +125,16 @@ pub(super) fn at_server(config: &Arc<Config>) -> std::io::Result<Option<Looker<(
         Answered::No(cause) => Check::Failed(cause),
     };
     Looker::start("query", look, || {}).map(Some)
+}
+
+/// How long crash recovery would take now.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn at_recovery(config: &Arc<Config>) -> std::io::Result<Looker<(), Fact<Forecast>>> {
+    let config = Arc::clone(config);
+    let look = move |()| forecast::judge(&frontends::forecast::look(&config, FORECAST_LIMIT));
+    Looker::start("forecast", look, || {})
 }
 
 fn carrier(config: &Config) -> Check {

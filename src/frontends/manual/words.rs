@@ -53,6 +53,14 @@ Exit codes (OCF):
   190  it runs here, degraded: the peer is not connected, or resyncs
   191  it runs here, promoted and degraded";
 
+pub(in crate::frontends) const SWITCHOVER: &str = "\
+Exit codes:
+  0  the peer is active
+  1  it failed and was undone: this node is active
+  2  the command line or the configuration is wrong; nothing was touched
+  3  refused: this node does not serve, or the peer could not take over; nothing was touched
+  4  stuck: a person is needed; the commands to type are printed";
+
 /// What a page says beyond the help of its command.
 pub(super) struct Words {
     /// `None` is `standin` itself.
@@ -119,6 +127,56 @@ pub(super) const WORDS: &[Words] = &[
         description: &["The same plan is what standin takeover would walk: there is no second description."],
         examples: &[("standin plan --json", "The plan as a value, for a program.")],
         see_also: &["standin-takeover(8)", "standin-release(8)"],
+    },
+    Words {
+        command: Some("switchover"),
+        description: &[
+            "First everything that could keep the peer from taking over is asked, over ssh when it may log in without a \
+             password. Then InnoDB writes its dirty pages while the clients are still served, so that the shutdown is \
+             short; for that the account in mysqld.credentials needs SYSTEM_VARIABLES_ADMIN (MySQL) or SUPER (MariaDB), \
+             and without it the shutdown takes longer. Then the node gives everything up in order, and the peer takes \
+             over: told by the cluster manager's own command where there is one, else over ssh, else by its agent, else by \
+             a person who is told what to type.",
+            "When the peer is not active in time, or this is interrupted, the node takes over again, by the rules of any \
+             takeover.",
+        ],
+        examples: &[
+            (
+                "standin switchover --plan",
+                "Show both halves, with the commands behind them, and change nothing.",
+            ),
+            ("standin switchover --wait 30s", "Take over again when the peer is not active within 30 s."),
+        ],
+        see_also: &["standin-takeover(8)", "standin-release(8)", "standin-rejoin(8)"],
+    },
+    Words {
+        command: Some("rejoin"),
+        description: &[
+            "For a node that was repaired or has lost its peer: with nothing mounted, no mysqld and DRBD Secondary. It brings \
+             the resource up, connects it when a takeover of its own had disconnected it, and follows the resync with its \
+             speed and the time that is left, until both copies are equal.",
+            "When both sides took writes apart from each other (a split brain), it says what shows it and how much each side \
+             has changed alone, and prints the commands of both choices. Data is given up only with --discard-my-data, typed \
+             on the node that loses it.",
+        ],
+        examples: &[(
+            "standin rejoin --plan",
+            "Show what would be done, or the diagnosis, and change nothing.",
+        )],
+        see_also: &["standin-switchover(8)", "drbdadm(8)"],
+    },
+    Words {
+        command: Some("pause"),
+        description: &[
+            "Both agents look on and do nothing by themselves: no release of an active node that fails, no takeover by a \
+             standby. What a person or a cluster manager asks for goes on. It ends by itself; a clock that jumps does not \
+             matter, except after a reboot. A pause file that is broken counts as a pause until it is resumed.",
+        ],
+        examples: &[
+            ("standin pause --for 30m --reason 'new switch'", "Half an hour."),
+            ("standin resume", "End it before its time."),
+        ],
+        see_also: &["standin-resume(8)", "standin-status(8)"],
     },
     Words {
         command: Some("doctor"),

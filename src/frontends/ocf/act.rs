@@ -163,7 +163,7 @@ impl Agent<'_> {
                 |step| format!("process {pid} is in {step}"),
             );
             return match running.goal {
-                Some(Goal::Release) => UnderWay::Release(progress),
+                Some(Goal::Release | Goal::Switchover | Goal::Rejoin) => UnderWay::Release(progress),
                 Some(Goal::Takeover) | None => UnderWay::Takeover(progress),
             };
         }

@@ -14,8 +14,8 @@ use crate::doctor::survey::{Account, Came, PeerFacts, Program, Values};
 use crate::foreign::drbd_conf::{Resource, Settings};
 use crate::foreign::option_file::{Options, Server, Startup};
 use crate::foreign::unit_file;
-use crate::node::command;
 use crate::node::option_files::OnDisk;
+use crate::node::{command, ssh};
 use crate::observation::Fact;
 use crate::plan::{MysqldControl, shell_words};
 
@@ -24,9 +24,6 @@ const SERVERS: [&str; 3] = ["mariadbd", "mysqld", "mysqld-debug"];
 
 /// Words in the names of options whose values stay where they are.
 const SECRETS: [&str; 5] = ["password", "_auth", "filekey", "secret", "passphrase"];
-
-/// What the shell of the peer's root searches; that of a session without a terminal may be shorter.
-const PEER_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn look_here(
     config: &Config,
@@ -90,18 +87,8 @@ pub(super) fn ask(config: &Config, limit: Duration) -> Fact<PeerFacts> {
 
 fn ask_at(address: Ipv4Addr, config: &Config, limit: Duration) -> Result<PeerFacts, String> {
     let file = fs::canonicalize(&config.file).unwrap_or_else(|_| config.file.clone());
-    let there = [
-        "standin".to_owned(),
-        "--config".to_owned(),
-        file.display().to_string(),
-        "doctor".to_owned(),
-        "--facts".to_owned(),
-    ];
-    let mut words: Vec<String> =
-        ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=yes", "--"]
-            .map(str::to_owned)
-            .to_vec();
-    words.extend([address.to_string(), format!("{PEER_PATH} {}", shell_words(&there))]);
+    let there = ["standin", "--config", &file.display().to_string(), "doctor", "--facts"].map(str::to_owned);
+    let words = ssh::command_line(address, &shell_words(&there));
     let finished = command::run(&words, limit).map_err(|error| error.to_string())?;
     let came = Came { from: address, at: now() };
     if !finished.succeeded() {

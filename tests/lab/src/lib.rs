@@ -34,7 +34,8 @@
 //! | `manager`, `managers` | a cluster manager in the lab, and each of them |
 //! | `sampler` | ten times a second who is Primary and who has the virtual address, from inside and outside |
 //! | `scenario` | the parts of a cluster's life under its manager, with the logs of each run |
-//! | `compare`, `compare_managers`, `compare_monitors` | how long it takes and what it costs, against what was there before |
+//! | `load` | a full buffer pool, and a trickle of changes |
+//! | `compare`, `compare_managers`, `compare_monitors`, `compare_switchover` | how long it takes and what it costs, against what was there before |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
 mod client;
@@ -42,12 +43,14 @@ mod cluster;
 pub mod compare;
 pub mod compare_managers;
 pub mod compare_monitors;
+pub mod compare_switchover;
 mod database;
 pub mod demo;
 mod disks;
 mod image;
 mod instance;
 mod lab;
+pub mod load;
 mod manager;
 pub mod managers;
 mod network;

@@ -59,6 +59,12 @@ enum Verb {
         #[arg(long, default_value_t = 10)]
         calls: u32,
     },
+    /// Compare a planned move under a write load with a full buffer pool: switchover against release and takeover, in pairs
+    CompareSwitchover {
+        /// How many pairs
+        #[arg(long, default_value_t = 5)]
+        pairs: u32,
+    },
     /// List the labs that are up
     List,
     /// Log in to a node of a lab, or run a command there
@@ -116,6 +122,7 @@ fn main() -> Result<()> {
             standin_lab::compare_managers::compare(rounds, only.as_deref())
         }
         Verb::CompareMonitors { calls } => standin_lab::compare_monitors::compare(calls),
+        Verb::CompareSwitchover { pairs } => standin_lab::compare_switchover::compare(pairs),
         Verb::List => {
             for run in runs()? {
                 println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());

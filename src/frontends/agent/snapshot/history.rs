@@ -55,6 +55,7 @@ impl History {
                 match run.goal {
                     Goal::Takeover => history.takeovers.add(run),
                     Goal::Release => history.releases.add(run),
+                    Goal::Switchover | Goal::Rejoin => {}
                 }
             }
         }
