@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dirty_pages;
 mod server;
 mod unit;
 mod variables;
