@@ -1,7 +1,8 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit lab-test fuzz clean
+.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit bench-agent bench-forecast \
+	lab-test fuzz clean
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -11,6 +12,8 @@ help:
 	@echo 'make bench-managers   the outage after a power cut, and what a monitor costs, against the stock stacks (25 minutes; root)'
 	@echo 'make bench-switchover   a planned move of a full buffer pool: switchover against release and takeover, five pairs (root)'
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
+	@echo 'make bench-agent   what the agent costs beside a server: memory and processor over a minute (root)'
+	@echo 'make bench-forecast   the forecast of crash recovery against twenty crashes of a real server (ten minutes)'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make deb       build the package: target/debian/standin_*.deb'
 	@echo 'make rpm       the same for RPM: target/generate-rpm/standin-*.rpm'
@@ -57,6 +60,13 @@ bench-switchover: lab
 bench-audit:
 	$(CARGO) build --locked --release --bin standin
 	tests/bench/audit
+
+bench-agent:
+	$(CARGO) build --locked --release --bin standin
+	tests/bench/agent
+
+bench-forecast:
+	tests/bench/forecast
 
 fuzz:
 	tests/fuzz $(SECONDS_EACH)

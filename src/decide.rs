@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::{PeerStanding, answers, peer_standing};
+pub use evidence::{PeerStanding, answers, hears_nobody, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
 pub use guard::{Check, Guard, Guarding, ailment, guard};
 pub use health::{Health, Now, fitness, health, lack_of_redundancy, serves};

@@ -11,6 +11,8 @@ use crate::foreign::{
     apparmor, cib, corosync, drbd_conf, fstab, heartbeat, keepalived, static_address, unit_file,
     vrrp_notification,
 };
+use crate::frontends::agent::http::request;
+use crate::frontends::agent::peer_status;
 use crate::journal::{self, Entry};
 use crate::node::mysqld::{error_log, parse_greeting};
 use crate::node::{drbd, filesystem, pacemaker};
@@ -19,7 +21,8 @@ use crate::node::{drbd, filesystem, pacemaker};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them. A target returns, or it has found a mistake.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 30] = [
+    ("agent_status", |bytes| seen(peer_status::parse(bytes))),
     ("apparmor", |bytes| {
         let text = text(bytes);
         seen(apparmor::mode_of(&text, &["mariadbd"]));
@@ -81,6 +84,7 @@ pub const TARGETS: [Target; 28] = [
         let file = heartbeat::haresources(&text(bytes), FILE.as_ref());
         file.groups.iter().flat_map(|group| &group.resources).for_each(|resource| seen(resource.address()));
     }),
+    ("http_request", |bytes| seen(request::head(bytes))),
     ("journal", |bytes| {
         let entries: Vec<Entry> =
             bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();

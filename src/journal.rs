@@ -7,6 +7,7 @@
 mod chronicle;
 mod history;
 mod recent;
+mod recoveries;
 mod switchover;
 
 use std::fs::{File, OpenOptions};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
 pub use recent::{fence_answer_since, in_vain};
+pub use recoveries::recoveries;
 pub use switchover::{Unfinished, unfinished_switchover};
 
 use crate::decide::{FenceAnswer, Request};

@@ -12,6 +12,7 @@
 //! | [`node`] | the only code that touches the machine |
 //! | [`audit`] | which storage engines hold the data |
 //! | [`doctor`] | every precondition of a takeover, each with its remedy |
+//! | [`forecast`] | pure: how long crash recovery would take now |
 //! | [`foreign`] | parsers of other programs' files |
 //! | [`fuzz`] | every parser of foreign bytes by name, for fuzzing |
 //! | [`init`] | pure: what was found and answered → the first configuration |
@@ -25,6 +26,7 @@ pub mod decide;
 pub mod doctor;
 pub mod execute;
 pub mod failure;
+pub mod forecast;
 pub mod foreign;
 pub mod frontends;
 #[doc(hidden)]

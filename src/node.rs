@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::forecast::Recovery;
 use crate::observation::Observation;
 use crate::plan::Action;
 
@@ -70,17 +71,20 @@ pub struct Applied {
     pub note: Option<String>,
     /// What an operator must know of it although the step reached its goal.
     pub warning: Option<String>,
+    /// The crash recovery that the step went through, when it was a start that did: later forecasts rest on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 impl Applied {
     /// The step did its work.
     pub fn done() -> Self {
-        Self { change: Change::Done, note: None, warning: None }
+        Self { change: Change::Done, note: None, warning: None, recovery: None }
     }
 
     /// Nothing was to be done.
     pub fn already_so() -> Self {
-        Self { change: Change::AlreadySo, note: None, warning: None }
+        Self { change: Change::AlreadySo, note: None, warning: None, recovery: None }
     }
 
     /// Adds a note.

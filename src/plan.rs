@@ -171,6 +171,10 @@ pub enum Action {
         resource: String,
         /// The command line.
         command: Vec<String>,
+        /// DRBD was connected, or believed to be, when this was planned. A connection that came up since then is not given up: the
+        /// peer is back.
+        #[serde(default)]
+        was_connected: bool,
     },
     /// Become Primary.
     PromoteDrbd {

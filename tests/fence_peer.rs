@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -73,13 +75,16 @@ fn own(peer_judged: bool, confirmed: bool) -> OwnTakeover {
     OwnTakeover { reason: "node1 is dead".into(), peer_judged, confirmed }
 }
 
+/// A peer that has been silent for so long is dead.
+const LONG_ENOUGH: Duration = Duration::from_millis(1500);
+
 fn fence_peer(
     observation: &Observation,
     config: &Config,
     own: Option<&OwnTakeover>,
     reconnect_waited: bool,
 ) -> FenceDecision {
-    let request = FenceRequest { own, reconnect_waited, io_was_suspended: false };
+    let request = FenceRequest { own, reconnect_waited, silent_for: LONG_ENOUGH, ..FenceRequest::default() };
     standin::decide::fence_peer(observation, config, request)
 }
 
@@ -90,7 +95,7 @@ fn answer(observation: &Observation) -> Option<FenceAnswer> {
             assert!(!reason.is_empty());
             Some(answer)
         }
-        FenceDecision::LookAgain(reason) => {
+        FenceDecision::LookAgain(reason) | FenceDecision::Listen(reason) => {
             assert!(!reason.is_empty());
             None
         }
@@ -179,6 +184,28 @@ fn a_third_holder_of_the_virtual_ip_is_not_called_the_peer() {
 }
 
 #[test]
+fn one_silent_look_is_no_death() {
+    for (seen, most) in [(active(), 1400), (standby(), 1400)] {
+        let request = FenceRequest { silent_for: Duration::from_millis(most), ..FenceRequest::default() };
+        let decision = standin::decide::fence_peer(&seen, &config(), request);
+        assert!(matches!(decision, FenceDecision::Listen(_)), "{decision:?}");
+    }
+}
+
+#[test]
+fn a_node_that_was_held_up_or_cut_off_does_not_take_silence_for_death() {
+    let long = FenceRequest { silent_for: LONG_ENOUGH, ..FenceRequest::default() };
+    let held = FenceRequest { was_held: true, ..long };
+    let cut_off = FenceRequest { was_cut_off: true, ..long };
+    for request in [held, cut_off] {
+        let decision = standin::decide::fence_peer(&active(), &config(), request);
+        assert!(matches!(decision, FenceDecision::LookAgain(_)), "{decision:?}");
+        let fenced = standin::decide::fence_peer(&active(), &with_fence(), request);
+        assert!(matches!(fenced, FenceDecision::Fence { .. }), "the fence command knows: {fenced:?}");
+    }
+}
+
+#[test]
 fn our_own_takeover_has_weighed_the_evidence() {
     let mut observation = standby();
     observation.vip =
@@ -253,7 +280,7 @@ fn a_connection_that_is_back_needs_no_answer() {
 fn io_that_a_person_resumed_needs_no_answer_and_no_fence() {
     let mut observation = active();
     observation.peer.addresses[1].answer = answers(PEER_MAC);
-    let request = FenceRequest { own: None, reconnect_waited: true, io_was_suspended: true };
+    let request = FenceRequest { reconnect_waited: true, io_was_suspended: true, ..FenceRequest::default() };
     let ask = |observation: &Observation| standin::decide::fence_peer(observation, &with_fence(), request);
     assert!(matches!(ask(&observation), FenceDecision::Fence { .. }));
     drbd(&mut observation).io_suspended = false;
@@ -332,6 +359,7 @@ proptest! {
                 prop_assert!(fence && !isolated && observation.vip.answer == silent());
                 prop_assert!(!alive || (waited && role == Role::Primary));
             }
+            FenceDecision::Listen(_) => prop_assert!(false, "it was silent for long enough"),
             FenceDecision::LookAgain(_) => prop_assert!(role == Role::Primary, "a promotion waits for nothing"),
         }
     }

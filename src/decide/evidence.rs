@@ -92,6 +92,11 @@ pub fn answers(observation: &Observation) -> bool {
         || answered(&observation.vip.answer)
 }
 
+/// Whether neither the peer nor any of the witnesses answered in this look: it may be this node that is cut off.
+pub fn hears_nobody(observation: &Observation) -> bool {
+    !answers(observation) && super::fence_peer::isolated(observation).is_some()
+}
+
 fn is_silent(probe: &AddressProbe) -> bool {
     matches!(probe.answer, Fact::Known(None))
 }

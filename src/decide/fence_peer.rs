@@ -3,6 +3,8 @@
 //! DRBD asks in two moments: when an active node loses its peer (with `resource-and-stonith` all I/O is frozen until the
 //! answer), and when a node that is not connected is to be promoted. It asks once, and does not ask again.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{PeerStanding, peer_standing};
@@ -70,6 +72,8 @@ pub enum FenceDecision {
     },
     /// Nothing is proven yet: look again while I/O is frozen, and answer [`FenceAnswer::NotKnown`] at the end.
     LookAgain(String),
+    /// The peer is silent, and only not for long enough: look again at once, whoever asks.
+    Listen(String),
 }
 
 /// What a handler knows besides its latest look.
@@ -81,11 +85,18 @@ pub struct FenceRequest<'a> {
     pub reconnect_waited: bool,
     /// An earlier look of the same handler saw I/O suspended.
     pub io_was_suspended: bool,
+    /// How long nothing of the peer has answered, over the looks of the same handler.
+    pub silent_for: Duration,
+    /// An earlier look of the same handler heard neither the peer nor a witness: the peer may have taken over since.
+    pub was_cut_off: bool,
+    /// This node was paused, or has not run for a while, since it was last known to be in contact with the peer: that may have taken
+    /// over meanwhile, and have died since.
+    pub was_held: bool,
 }
 
 /// Decides what to tell DRBD.
 pub fn fence_peer(observation: &Observation, config: &Config, request: FenceRequest<'_>) -> FenceDecision {
-    let FenceRequest { own, reconnect_waited, io_was_suspended } = request;
+    let FenceRequest { own, reconnect_waited, io_was_suspended, .. } = request;
     let drbd = match &observation.drbd {
         Fact::Known(drbd) => drbd,
         Fact::Unknown(cause) => {
@@ -106,15 +117,57 @@ pub fn fence_peer(observation: &Observation, config: &Config, request: FenceRequ
         let reason = "I/O was resumed by another hand, so that there is nothing left to answer".to_owned();
         return FenceDecision::Answer(FenceAnswer::NotKnown, reason);
     }
+    let was_judged = own.is_some_and(|own| !active && own.peer_judged);
     let decision = match own {
-        Some(own) if !active && own.peer_judged => own_takeover(drbd, own),
+        Some(own) if was_judged => own_takeover(drbd, own),
+        // It relied on a peer that was connected, and weighed no evidence: it fails, and decides anew.
+        Some(own) if !active => FenceDecision::Answer(
+            FenceAnswer::NotKnown,
+            format!("this node takes over ({}), and the connection that it relied on is gone", own.reason),
+        ),
         _ => by_evidence(observation, drbd, config, active && reconnect_waited),
+    };
+    let decision = match decision {
+        FenceDecision::Answer(FenceAnswer::PeerDown, reason) if !was_judged => {
+            lasting_silence(reason, active, config, request)
+        }
+        decision => decision,
     };
     match decision {
         // A promotion is refused at once; whoever wants it tries again.
         FenceDecision::LookAgain(reason) if !active => FenceDecision::Answer(FenceAnswer::NotKnown, reason),
         decision => decision,
     }
+}
+
+/// A single look may meet a moment in which the peer's machine has no time; and what a peer did while this node was held up, or cut
+/// off, its silence does not tell.
+fn lasting_silence(
+    reason: String,
+    active: bool,
+    config: &Config,
+    request: FenceRequest<'_>,
+) -> FenceDecision {
+    let peer = &config.peer.name;
+    if active && request.was_held {
+        return FenceDecision::LookAgain(format!(
+            "{reason}; but this node was held up (a pause, a stun) and has not been in contact with {peer} since: {peer} may have \
+             taken over and have died after that"
+        ));
+    }
+    if active && request.was_cut_off {
+        return FenceDecision::LookAgain(format!(
+            "{reason}; but this node was cut off a moment ago: {peer} may have taken over and have died after that"
+        ));
+    }
+    if request.silent_for < config.agent.silence {
+        return FenceDecision::Listen(format!(
+            "{reason}, for {:.1} s of {:.1} s",
+            request.silent_for.as_secs_f64(),
+            config.agent.silence.as_secs_f64()
+        ));
+    }
+    FenceDecision::Answer(FenceAnswer::PeerDown, reason)
 }
 
 /// The takeover weighed the evidence a moment ago, before it disconnected: it need not be gathered again.
@@ -213,7 +266,7 @@ fn vip_elsewhere(observation: &Observation, config: &Config) -> Elsewhere {
 }
 
 /// A node that is cut off sees what a survivor sees, and must neither go on nor fence.
-fn isolated(observation: &Observation) -> Option<String> {
+pub(super) fn isolated(observation: &Observation) -> Option<String> {
     let witnesses = &observation.witnesses;
     let one_answers = witnesses.iter().any(|probe| matches!(probe.answer, Fact::Known(Some(_))));
     if witnesses.is_empty() || one_answers {

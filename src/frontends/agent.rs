@@ -34,11 +34,12 @@ use self::snapshot::Judge;
 use self::tell::{Decided, Teller};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
+use super::contact;
 use super::say::say_error;
 use crate::config::Config;
 use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
-use crate::journal::{self, Chronicle, Event, Journal, Sink};
+use crate::journal::Chronicle;
 use crate::node::real::RealNode;
 use crate::observation::{Connection, Drbd, Observation, Past};
 
@@ -52,6 +53,10 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 const RECONNECT_AGAIN: (Duration, u32) = (Duration::from_secs(20), 3);
 /// Events of DRBD come in swarms: one look is enough for those within this time.
 const SWARM: Duration = Duration::from_millis(100);
+/// A turn of the loop takes no longer, unless the machine or this process is held up.
+const TURN: Duration = Duration::from_millis(500);
+/// By how much it must be longer.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// A look that takes longer is told.
 const LOOK_HANGS: Duration = Duration::from_secs(10);
 
@@ -91,7 +96,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
 fn alone(config: &Config) -> anyhow::Result<Option<Flock<std::fs::File>>> {
     let directory = directory("STANDIN_RUN_DIR", "/run/standin");
     std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-    let path = directory.join(format!("{}.agent.lock", config.resource));
+    let path = directory.join(format!("{}.lock", contact::agents_lock(config)));
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -174,15 +179,20 @@ impl Agent {
             self.config.name, self.config.agent.interval
         ));
         let mut next = Instant::now();
+        let mut turn = Turn::now();
         self.teller.begins();
         while !ended.load(Ordering::Relaxed) {
+            if turn.was_held_up() {
+                self.memory.held_up();
+                say_error("this machine was held up, or its clock was set: silence is counted anew");
+            }
             let now = Instant::now();
             if now >= next {
                 self.at_node.ask(self.question);
                 next = now + self.config.agent.interval;
             }
             // Short enough to notice that it is told to end.
-            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(500));
+            let wait = next.saturating_duration_since(Instant::now()).min(TURN);
             match self.woken.recv_timeout(wait) {
                 Ok(Wake::Drbd) => next = next.min(Instant::now() + SWARM),
                 Ok(Wake::Looked) => {
@@ -254,6 +264,9 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
+        }
         let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
         self.teller.tell(&self.config, look, &guard, &guarding);
         if self.work.is_some() || self.release.holds(now).is_some() {
@@ -261,11 +274,9 @@ impl Agent {
         }
         match decided {
             Guard::GiveUp(reason) => {
-                self.note(&Event::GaveUp { reason: reason.clone() });
                 self.begin(Task::GiveUp { reason });
             }
             Guard::StepDown(reason) => {
-                self.note(&Event::SteppedDown { reason: reason.clone() });
                 self.begin(Task::StepDown { reason });
             }
             Guard::Mend(_) if self.takeover.holds(now).is_none() => {
@@ -284,7 +295,7 @@ impl Agent {
             silent_for: self.memory.silent_for(),
             vip_silent_for: self.memory.vip_silent_for(),
             peer_was_active: self.memory.peer_was_active,
-            in_step: self.memory.in_step,
+            in_step: self.memory.in_step(),
             paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
             gave_up: self.gave_up(&seen.chronicle),
             in_vain: self.takeover.holds(now).map(str::to_owned),
@@ -381,12 +392,26 @@ impl Agent {
         };
         self.teller.say(&format!("{name}: {}", end.sentence));
     }
+}
 
-    fn note(&self, event: &Event) {
-        let path = journal::path(&self.config.name);
-        if let Err(error) = Journal::open(&path).and_then(|mut journal| journal.append(event)) {
-            say_error(format_args!("the journal {} can't be written: {error}", path.display()));
-        }
+/// The clocks at the last turn of the loop: that which counts the time asleep, and that of the wall, which alone shows a pause of a
+/// virtual machine whose other clocks were paused with it.
+struct Turn {
+    boot: Duration,
+    wall: SystemTime,
+}
+
+impl Turn {
+    fn now() -> Self {
+        Self { boot: contact::now(), wall: SystemTime::now() }
+    }
+
+    /// Whether much more time has passed than a turn takes. Begins the next one.
+    fn was_held_up(&mut self) -> bool {
+        let last = std::mem::replace(self, Self::now());
+        let most = TURN + HELD_UP;
+        self.boot.saturating_sub(last.boot) > most
+            || self.wall.duration_since(last.wall).map_or(true, |passed| passed > most)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::contact;
 use super::lock;
 use super::say::say_error;
 use crate::config::{self, Config, Host};
@@ -92,11 +93,24 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
     let mut own = own_takeover(config);
     let mut told = String::new();
     let mut io_was_suspended = false;
+    let mut was_cut_off = false;
+    let mut silent_since = None;
+    let was_held = contact::was_held(config);
     loop {
         let looked = Instant::now();
-        let reconnect_waited = begun.elapsed() >= RECONNECT;
-        let request = FenceRequest { own: own.as_ref(), reconnect_waited, io_was_suspended };
         let seen = look(config, own.as_ref());
+        if let Some(seen) = &seen {
+            silent_since = if decide::answers(seen) { None } else { silent_since.or(Some(looked)) };
+            was_cut_off |= own.is_none() && decide::hears_nobody(seen);
+        }
+        let request = FenceRequest {
+            own: own.as_ref(),
+            reconnect_waited: begun.elapsed() >= RECONNECT,
+            io_was_suspended,
+            silent_for: silent_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            was_cut_off,
+            was_held,
+        };
         let (pending, pause) = match seen.as_ref().map(|seen| decide::fence_peer(seen, config, request)) {
             // This node may have been paused in between, and have been taken over from.
             Some(FenceDecision::Answer(answer, reason))
@@ -124,6 +138,7 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
                 }
             }
             Some(FenceDecision::LookAgain(reason)) => (reason, LOOK_AGAIN),
+            Some(FenceDecision::Listen(reason)) => (reason, Duration::ZERO),
             None => ("a look at DRBD and the network did not end in time".to_owned(), LOOK_AGAIN),
         };
         let suspended = |seen: &Observation| seen.drbd.known().is_some_and(|drbd| drbd.io_suspended);
@@ -137,7 +152,7 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
             );
             return (FenceAnswer::NotKnown, format!("{pending}; {next}"));
         }
-        if pending != told {
+        if !pause.is_zero() && pending != told {
             note(&format!("fence-peer of {resource} looks again, I/O stays frozen: {pending}"));
             told = pending;
         }

@@ -8,16 +8,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::forecast::look;
 use super::operate::past;
 use super::say::say_text;
 use crate::config::Config;
 use crate::decide::{self, Decision, Request};
 use crate::failure::Outcome;
+use crate::forecast::{self, Forecast};
 use crate::node::Node;
 use crate::node::real::RealNode;
 use crate::observation::{AddressProbe, Fact, MysqldAnswer, Observation, Replication};
 
 const EVERY: Duration = Duration::from_secs(2);
+/// For the server's answer to what crash recovery would have to do.
+const FORECAST_LIMIT: Duration = Duration::from_secs(2);
 
 /// Prints the state once, or again and again.
 pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Result<Outcome> {
@@ -30,19 +34,22 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
     loop {
         let node = RealNode::new(config.clone(), past(config)?);
         let observation = node.observe();
+        let forecast = serves(&observation).then(|| forecast::judge(&look(config, FORECAST_LIMIT)));
         let pause = super::pause::in_force(config);
         let text = if as_json {
             let node = &config.this_node.name;
-            let mut value = json!({"cluster": config.name, "node": node, "observation": observation});
+            let mut state = json!({
+                "cluster": config.name, "node": node, "observation": observation, "recovery_forecast": forecast,
+            });
             if let Some(pause) = pause {
-                value["pause"] = json!(pause);
+                state["pause"] = json!(pause);
             }
-            format!("{value}\n")
+            format!("{state}\n")
         } else {
             let clear = if watch && std::io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
             let pause =
                 pause.map(|pause| format!("pause         {}\n", pause.sentence())).unwrap_or_default();
-            format!("{clear}{}{pause}", table(config, &observation))
+            format!("{clear}{}{pause}", table(config, &observation, forecast.as_ref()))
         };
         if !say_text(text) {
             return Ok(Outcome::Done);
@@ -57,7 +64,25 @@ pub(super) fn show(config: &Config, as_json: bool, watch: bool) -> anyhow::Resul
     }
 }
 
-fn table(config: &Config, observation: &Observation) -> String {
+/// Only the node whose server runs can have a crash to recover from.
+fn serves(observation: &Observation) -> bool {
+    observation
+        .mysqld
+        .known()
+        .is_some_and(|mysqld| mysqld.processes.iter().any(|process| process.on_our_device))
+}
+
+fn forecast_lines(forecast: &Fact<Forecast>, budget: Duration) -> String {
+    match forecast {
+        Fact::Known(forecast) => {
+            let warning = forecast.warning(budget).map(|text| format!("warning       {text}\n"));
+            format!("recovery      {forecast}\n{}", warning.unwrap_or_default())
+        }
+        Fact::Unknown(cause) => format!("recovery      not forecast: {cause}\n"),
+    }
+}
+
+fn table(config: &Config, observation: &Observation, forecast: Option<&Fact<Forecast>>) -> String {
     let (mut here, mut peer) = (Vec::new(), Vec::new());
     match &observation.drbd {
         Fact::Known(drbd) => {
@@ -142,6 +167,9 @@ fn table(config: &Config, observation: &Observation) -> String {
         text += format!("{label:12}  {value:width$}  {other}").trim_end();
         text.push('\n');
     }
+    if let Some(forecast) = forecast {
+        text += &forecast_lines(forecast, config.agent.recovery_budget);
+    }
     for witness in &observation.witnesses {
         text += &format!("witness       {}\n", answers(witness));
     }
@@ -169,5 +197,31 @@ fn answers(probe: &AddressProbe) -> String {
         Fact::Known(Some(_)) => format!("{} answers", probe.address),
         Fact::Known(None) => format!("{} SILENT", probe.address),
         Fact::Unknown(_) => format!("{} unknown", probe.address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::Backlog;
+
+    const BUDGET: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_long_recovery_is_shown_with_a_warning() {
+        let backlog = Backlog {
+            redo_bytes: 3 << 30,
+            dirty_pages: Some(90_000),
+            buffer_pool_bytes: None,
+            only_files_because: None,
+        };
+        let forecast = Forecast { seconds: 81.0, is_upper_bound: false, measured: 3, backlog };
+        let lines = forecast_lines(&Fact::Known(forecast.clone()), BUDGET);
+        assert!(lines.starts_with("recovery      about 81 s if the power failed now: 3072.0 MiB"), "{lines}");
+        assert!(lines.contains("\nwarning       crash recovery would take about 81 s"), "{lines}");
+        let short = Forecast { seconds: 8.0, ..forecast };
+        assert_eq!(forecast_lines(&Fact::Known(short), BUDGET).lines().count(), 1);
+        let unknown = forecast_lines(&Fact::Unknown("no redo log".to_owned()), BUDGET);
+        assert_eq!(unknown, "recovery      not forecast: no redo log\n");
     }
 }

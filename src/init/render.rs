@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::manager::word;
 use super::{Chosen, Draft};
-use crate::config::Limits;
+use crate::config::{AGENT_PORT, AgentConfig, AutomaticTakeover, Limits};
 
 /// Where a comment beside a value begins, when the value leaves room.
 const COMMENT_COLUMN: usize = 44;
@@ -33,7 +33,51 @@ pub fn render(draft: &Draft) -> String {
     text.section("audit", "");
     text.comment(1, "A takeover is refused when more than this share of the data is MyISAM, in percent.");
     text.unset(1, "refuse_myisam_above_percent", "50", "by bytes or by tables; 0 to 100");
+    agent(&mut text, draft);
     text.0
+}
+
+/// A peer that has a link of its own to this node can be asked there what its agent says.
+fn agent(text: &mut Text, draft: &Draft) {
+    let default = AgentConfig::default_for(draft.cluster_manager.value);
+    text.section("agent", "what `standin agent` looks at, and may do by itself");
+    let takeover = match default.takeover {
+        AutomaticTakeover::WithClusterManager => "with-cluster-manager",
+        _ => "never",
+    };
+    text.comment(
+        1,
+        "Who makes a standby active: never (a person), with-cluster-manager, or automatic (the agent).",
+    );
+    text.unset(1, "takeover", takeover, "automatic is not for Pacemaker and keepalived");
+    let duration = |time: Duration| humantime::format_duration(time).to_string().replace(' ', "");
+    text.unset(1, "interval", duration(default.interval), "between two looks");
+    text.unset(1, "failures", default.failures, "looks that found something wrong,");
+    text.unset(1, "of", default.of, "of so many, make the active node give up");
+    text.unset(1, "mysqld_limit", duration(default.mysqld_limit), "a server silent for this long has failed");
+    text.unset(1, "write_limit", duration(default.write_limit), "so has a write that does not come back");
+    text.unset(1, "silence", "1500ms", "of the peer, which counts as its death");
+    text.unset(1, "release_limit", duration(default.release_limit), "a release that takes longer is stuck");
+    text.unset(1, "self_fence", default.self_fence, "reset this machine when it can't give up");
+    let addresses: Vec<String> = draft
+        .nodes
+        .iter()
+        .filter_map(|node| Some(format!("\"{}:{AGENT_PORT}\"", node.replication_address.as_ref()?.value)))
+        .collect();
+    let local = format!("\"127.0.0.1:{AGENT_PORT}\"");
+    if addresses.is_empty() {
+        text.unset(1, "listen", format!("[{local}]"), "the endpoints");
+    } else {
+        let all = format!("[{local}, {}]", addresses.join(", "));
+        text.value(1, "listen", all, "so that the agents see each other's pause");
+    }
+    text.unset(
+        1,
+        "recovery_budget",
+        duration(default.recovery_budget),
+        "a longer crash recovery is warned of",
+    );
+    text.unset(1, "settle", duration(default.settle), "no giving up for so long after a takeover");
 }
 
 fn nodes(text: &mut Text, draft: &Draft) {

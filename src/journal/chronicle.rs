@@ -15,7 +15,7 @@ pub struct Chronicle {
     pub past: Past,
     /// When the latest takeover made this node active, unless a person has acknowledged it since or it was given up again.
     pub took_over: Option<SystemTime>,
-    /// The latest takeover or release of this boot was a takeover that made this node active.
+    /// The latest takeover or release of this boot was a takeover that made this node active, or could not be taken back.
     pub is_active: bool,
     /// When and why this node gave up by itself, unless a person has acknowledged it or made it active since.
     pub gave_up: Option<(SystemTime, String)>,
@@ -84,7 +84,8 @@ impl Chronicle {
             }
             (Goal::Takeover, _) => {
                 self.in_vain = this_boot.then_some((at, reason));
-                self.is_active = false;
+                // One that could not be taken back holds what the peer would need.
+                self.is_active = this_boot && outcome == Outcome::Stuck;
             }
             (Goal::Release | Goal::Switchover, Outcome::Done) => {
                 self.took_over = None;

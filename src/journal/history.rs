@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn disconnect() -> Action {
-        Action::DisconnectDrbd { resource: "r0".to_owned(), command: Vec::new() }
+        Action::DisconnectDrbd { resource: "r0".to_owned(), command: Vec::new(), was_connected: true }
     }
 
     #[test]

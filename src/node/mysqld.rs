@@ -5,11 +5,13 @@
 //! | `datadir` | which processes have a directory as their data directory |
 //! | `handshake` | what a server answers before anybody logs in |
 //! | `error_log`, `follow` | what the lines of its error log say, and following them |
+//! | `backlog` | what a crash recovery would have to do |
 //! | `activity`, `watch` | whether it moves: what extends a deadline, and what is reported |
 //! | `start`, `stop`, `verify`, `dirty_pages` | the steps |
 //! | `session` | a session that is kept, and a query now and then |
 
 mod activity;
+mod backlog;
 mod datadir;
 pub mod dirty_pages;
 pub mod engines;
@@ -25,6 +27,7 @@ mod watch;
 
 use std::time::Duration;
 
+pub use backlog::backlog;
 pub use handshake::handshake;
 pub(crate) use handshake::parse as parse_greeting;
 pub use session::{Answered, Session};

@@ -272,8 +272,8 @@ impl Node for RealNode {
             Action::StopClusterManager { how: HeartbeatStop::Kill } => heartbeat::kill(attempt),
             Action::StopClusterManager { how: HeartbeatStop::Stop } => heartbeat::stop(attempt),
             Action::FencePeer { command } => fence(command, attempt),
-            Action::DisconnectDrbd { resource, command } => {
-                drbd::apply_disconnect(command, resource, device, attempt)
+            Action::DisconnectDrbd { resource, command, was_connected } => {
+                drbd::apply_disconnect(command, resource, device, *was_connected, attempt)
             }
             Action::PromoteDrbd { resource, command } => {
                 drbd::apply_promote(command, resource, device, attempt)

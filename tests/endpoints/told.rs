@@ -12,7 +12,7 @@ use standin::frontends::agent::snapshot::{
     Check, CheckState, Decision, History, Judge, LastRun, Pause, Recovery, Running, Settling, Snapshot,
     StandingWord, Tally,
 };
-use standin::observation::{Connection, Disk, Drbd, Fact, MysqldAnswer, Observation};
+use standin::observation::{AddressProbe, Connection, Disk, Drbd, Fact, MysqldAnswer, Observation};
 use standin::plan::Goal;
 
 use crate::{Agent, look, look_ended, support};
@@ -33,6 +33,8 @@ fn drbd(observation: &mut Observation) -> &mut Drbd {
 fn full() -> Snapshot {
     let mut observation = active();
     drbd(&mut observation).resync_percent = Some(37);
+    let answer = Fact::Known(None);
+    observation.witnesses.push(AddressProbe { address: [10, 77, 0, 254].into(), answer });
     let check = |name, state, seconds| Check { name, state, seconds, failures: 1, of: 5, sentence: None };
     let tally = Tally {
         done: 3,
@@ -52,6 +54,7 @@ fn full() -> Snapshot {
             sentence: "mysqld did not answer".to_owned(),
             since: "2026-01-02T03:04:05.678Z".to_owned(),
             seconds: 2.5,
+            began: Instant::now(),
         }),
         checks: vec![
             check("mysqld", CheckState::Failed, Some(5.0)),
@@ -151,7 +154,11 @@ fn an_agent_that_hangs_is_no_good() {
     let status: serde_json::Value = serde_json::from_str(&agent.get("/status.json").1).unwrap();
     assert_eq!(status["stale"], true);
     assert!(status["age_seconds"].as_f64().unwrap() > 61.0);
-    assert!(agent.get("/metrics").1.contains("\nstandin_stale{cluster=\"orders\",node=\"node2\"} 1\n"));
+    let (_, metrics) = agent.get("/metrics");
+    for (metric, value) in [("stale", 1), ("serves", 0), ("fit", 0)] {
+        let sample = format!("\nstandin_{metric}{{cluster=\"orders\",node=\"node2\"}} {value}\n");
+        assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+    }
 }
 
 #[test]
@@ -276,21 +283,7 @@ fn every_metric_is_in_the_guide_and_nothing_else() {
 #[test]
 #[ignore = "needs promtool: tests/setup"]
 fn promtool_finds_nothing_wrong() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let promtool = root.join("target/programs/promtool");
-    let check = |metrics: &str| {
-        let mut child = Command::new(&promtool)
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(said).unwrap())
-    };
+    let check = |metrics: &str| promtool("metrics", metrics);
     let before = Snapshot::before_the_first_look(&support::config(), SystemTime::now(), Instant::now());
     let odd = Snapshot { node: "a\\b\"c\nd".to_owned(), ..full() };
     for snapshot in [before, look(&support::seen_by(1)), full(), odd] {
@@ -299,4 +292,47 @@ fn promtool_finds_nothing_wrong() {
     }
     let (code, said) = check("# TYPE bad_milliseconds gauge\nbad_milliseconds 1\n");
     assert_eq!(code, Some(3), "it would tell: {said}");
+}
+
+#[test]
+#[ignore = "needs promtool: tests/setup"]
+fn the_alerts_in_the_guide_are_good() {
+    let guide = guide();
+    let rules = guide.split("```yaml\n").find_map(|block| block.strip_prefix("groups:")).unwrap();
+    let rules = format!("groups:{}", rules.split("```").next().unwrap());
+    let (code, said) = promtool("rules", &rules);
+    assert_eq!(code, Some(0), "{said}");
+    let (_, metrics) = Agent::telling(full()).get("/metrics");
+    let mut names = 0;
+    for name in rules
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|name| name.starts_with("standin_"))
+    {
+        assert!(
+            metrics.contains(&format!("\n{name}{{")) || metrics.starts_with(&format!("{name}{{")),
+            "{name}"
+        );
+        names += 1;
+    }
+    assert!(names > 5, "{names}");
+}
+
+/// Its exit code and what it says.
+fn promtool(what: &str, text: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/programs/promtool"))
+        .args(["check", what])
+        .args((what == "rules").then_some("/dev/stdin"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+fn guide() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/agent-endpoints.md")).unwrap()
 }

@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
 mod dirty_pages;
+mod mysql_server;
 mod server;
 mod unit;
 mod variables;

@@ -1,8 +1,8 @@
 //! A MariaDB server of a test's own.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -27,6 +27,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) port: u16,
+    /// The server's last options, which override those before them.
+    pub(crate) options: Vec<String>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -43,7 +45,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        Self { directory, port, lines: Arc::default() }
+        Self { directory, port, options: Vec::new(), lines: Arc::default() }
     }
 
     pub(crate) fn installed() -> Self {
@@ -104,6 +106,7 @@ impl Server {
         ] {
             command.push(option.to_owned());
         }
+        command.extend(self.options.iter().cloned());
         MysqldControl::Command(command)
     }
 
@@ -126,24 +129,27 @@ impl Server {
         mysqld::stop(&self.control(), &self.datadir(), Some(&self.error_log()), kill_at_deadline, &attempt)
     }
 
-    pub(crate) fn observe(&self) -> Mysqld {
-        let config = MysqldConfig {
+    pub(crate) fn config(&self, credentials: Option<PathBuf>) -> MysqldConfig {
+        MysqldConfig {
             control: self.control(),
             datadir: self.datadir(),
             socket: self.socket(),
             port: self.port,
             error_log: Some(self.error_log()),
-            credentials: None,
+            credentials,
             read_only: false,
             kill_at_deadline: true,
-        };
+        }
+    }
+
+    pub(crate) fn observe(&self) -> Mysqld {
         let mount = MountConfig {
             device: device_of(self.directory.path()),
             directory: self.directory.path().to_path_buf(),
             filesystem: "ext4".into(),
             options: Vec::new(),
         };
-        match mysqld::observe(&config, &mount) {
+        match mysqld::observe(&self.config(None), &mount) {
             Fact::Known(mysqld) => mysqld,
             Fact::Unknown(cause) => panic!("{cause}"),
         }
@@ -208,6 +214,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// A credentials file; every account's password is "secret".
+pub(crate) fn write_account(server: &Server, user: &str) -> PathBuf {
+    let file = server.directory.path().join("account.cnf");
+    fs::write(&file, format!("[client]\nuser={user}\npassword=secret\n")).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    file
 }
 
 /// The block device of a file system, as a node of the test's own when udev made none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Ground, Request};
 use crate::config::{ClusterManager, Config};
-use crate::observation::{Disk, Drbd, Observation, Role};
+use crate::observation::{Connection, Disk, Drbd, Observation, Role};
 use crate::plan::{Action, Goal, Plan, Step, Undo};
 
 /// How long a mysqld whose start is taken back may shut down in order before it is killed.
@@ -65,6 +65,7 @@ pub(super) fn plan(
             action: Action::DisconnectDrbd {
                 resource: resource.clone(),
                 command: drbd.commands.disconnect.clone(),
+                was_connected: matches!(drbd.connection, Connection::Connected | Connection::Handshake),
             },
             deadline: limits.drbd,
             undo: Some(Undo { action: connect.clone(), deadline: limits.drbd }),

@@ -9,9 +9,7 @@ use crate::doctor::survey::{Flavour, MysqldSurvey};
 use crate::foreign::option_file::size;
 use crate::observation::Fact;
 
-/// Redo log that crash recovery replays in a second, at worst, in bytes. Measured on two slow nodes: 206 MiB took 12 to
-/// 19 s, which is 11 to 17 MiB/s. Hardware is faster; a disk under load is not.
-pub(in crate::doctor) const REPLAY_RATE: u64 = 10 * 1024 * 1024;
+pub(in crate::doctor) use crate::forecast::SLOWEST_REPLAY as REPLAY_RATE;
 
 pub(super) fn examine(survey: &MysqldSurvey, config: &Config) -> Vec<Finding> {
     [redo_size(survey, config), audit_engines(survey, config), myisam_recovery(survey)]

@@ -12,7 +12,7 @@
 
 mod connection;
 mod listener;
-mod request;
+pub(crate) mod request;
 mod response;
 mod routes;
 

@@ -7,17 +7,18 @@ use crate::config::Config;
 use crate::decide::{self, Guarding, Standing};
 use crate::observation::{Connection, Disk, Drbd, Fact, MysqldAnswer, Observation, Role};
 
-/// A look that took this much longer than its probes, or began this long after the one before it, was held up: the machine was
-/// paused, or has no time. Then what it did not hear proves nothing.
+/// A look that took this much longer than its probes was held up: the machine was paused, or has no time. Then what it did not hear
+/// proves nothing.
 const HELD_UP: Duration = Duration::from_secs(2);
+/// How long DRBD must be connected after that, before its word counts again: it notices a broken connection after `ping-int` and
+/// `ping-timeout` (10.5 s by default).
+const CONTACT: Duration = Duration::from_secs(12);
 
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// This node was seen to serve since it booted, or took over.
     pub(super) was_active: bool,
-    /// When the peer was last seen to live, both had the same data.
-    pub(super) in_step: bool,
     /// The peer was seen to hold something.
     pub(super) peer_was_active: bool,
     /// It was seen to change from standby to active.
@@ -25,6 +26,11 @@ pub(super) struct Memory {
     /// DRBD was connected at some time since this node became active.
     pub(super) was_connected: bool,
     was_standby: bool,
+    /// When the peer was last seen to live, both had the same data.
+    same_data: bool,
+    /// This node was held up or cut off, and has not been in contact with its peer for long enough since.
+    held: bool,
+    contact_since: Option<Instant>,
     results: VecDeque<bool>,
     silent_since: Option<Instant>,
     vip_silent_since: Option<Instant>,
@@ -43,35 +49,72 @@ impl Memory {
         ended: Instant,
     ) {
         let probes = config.vip.interval * config.vip.misses;
-        let pause = self.last_look.map_or(Duration::ZERO, |last| began.saturating_duration_since(last));
-        let held_up = ended.saturating_duration_since(began) > probes + HELD_UP
-            || pause > config.agent.interval + HELD_UP;
-        self.last_look = Some(ended);
-        // Silence that was begun before the machine was held up does not count, nor does that of the look itself.
-        let silence_from = if held_up { ended } else { began };
+        let held_up = ended.saturating_duration_since(began) > probes + HELD_UP;
         if held_up {
-            self.silent_since = None;
-            self.vip_silent_since = None;
+            self.held_up();
         }
+        // That of a look which was held up does not count.
+        let silence_from = if held_up { ended } else { began };
+        self.last_look = Some(ended);
         let heard = decide::answers(seen);
         self.silent_since = if heard { None } else { Some(self.silent_since.unwrap_or(silence_from)) };
         let vip_free = seen.vip.answer == Fact::Known(None) && seen.vip.here == Fact::Known(None);
         self.vip_silent_since =
             if vip_free { Some(self.vip_silent_since.unwrap_or(silence_from)) } else { None };
         if heard {
-            self.in_step = is_in_step(seen);
+            self.same_data = is_in_step(seen);
+            self.contact(self.same_data, ended);
+        }
+        // The peer may have gone on without this node meanwhile.
+        if decide::hears_nobody(seen) {
+            self.held = true;
+            self.contact_since = None;
         }
         let holds = |drbd: &Drbd| drbd.connection == Connection::Connected && drbd.peer_role == Role::Primary;
         self.peer_was_active |=
             matches!(seen.vip.answer, Fact::Known(Some(_))) || seen.drbd.known().is_some_and(holds);
-        self.saw_this_node(seen, config, ended);
+        self.note_standing(seen, config, ended);
+    }
+
+    /// The machine, or this process, did not run for a while.
+    pub(super) fn held_up(&mut self) {
+        self.held = true;
+        self.contact_since = None;
+        self.silent_since = None;
+        self.vip_silent_since = None;
+    }
+
+    /// Whether this node was held up, and has not been in contact with its peer for long enough since.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether nothing can have been committed elsewhere that is not here, as of when the peer was last seen to live.
+    pub(super) fn in_step(&self) -> bool {
+        self.same_data && !self.held
+    }
+
+    fn contact(&mut self, is_in_contact: bool, now: Instant) {
+        keep(&mut self.contact_since, is_in_contact, now);
+        if self.contact_since.is_some_and(|since| now.saturating_duration_since(since) >= CONTACT) {
+            self.held = false;
+        }
     }
 
     /// Takes in a look at this node alone.
     pub(super) fn saw_this_node(&mut self, seen: &Observation, config: &Config, now: Instant) {
+        self.contact(seen.drbd.known().is_some_and(has_same_data), now);
+        self.note_standing(seen, config, now);
+    }
+
+    fn note_standing(&mut self, seen: &Observation, config: &Config, now: Instant) {
         match decide::standing(seen, config) {
             Standing::Active => {
-                self.stepped_up |= self.was_standby;
+                if self.was_standby {
+                    // From here on it is this node's data that counts.
+                    self.stepped_up = true;
+                    self.held = false;
+                }
                 self.was_standby = false;
                 self.was_active = true;
                 self.peer_was_active = false;
@@ -155,12 +198,13 @@ fn keep(since: &mut Option<Instant>, holds: bool, now: Instant) {
 fn is_in_step(seen: &Observation) -> bool {
     let answers =
         seen.peer.addresses.first().is_some_and(|probe| matches!(probe.answer, Fact::Known(Some(_))));
-    let same = |drbd: &Drbd| {
-        drbd.connection == Connection::Connected
-            && drbd.disk == Disk::UpToDate
-            && drbd.peer_disk == Disk::UpToDate
-    };
-    answers && seen.drbd.known().is_some_and(same)
+    answers && seen.drbd.known().is_some_and(has_same_data)
+}
+
+fn has_same_data(drbd: &Drbd) -> bool {
+    drbd.connection == Connection::Connected
+        && drbd.disk == Disk::UpToDate
+        && drbd.peer_disk == Disk::UpToDate
 }
 
 #[cfg(test)]
@@ -172,6 +216,7 @@ mod tests {
     use crate::config::{Host, parse};
     use crate::node::Node;
     use crate::node::simulated::{SimulatedNode, World};
+    use crate::observation::AddressProbe;
 
     const LOOK: Duration = Duration::from_millis(300);
 
@@ -214,12 +259,12 @@ mod tests {
         let mut story = Story::begin();
         story.look(&seen(false));
         assert_eq!(story.memory.silent_for(), Duration::ZERO);
-        assert!(story.memory.in_step && story.memory.peer_was_active);
+        assert!(story.memory.in_step() && story.memory.peer_was_active);
         for look in 1..=5 {
             story.look(&seen(true));
             assert_eq!(story.memory.silent_for(), LOOK * look);
         }
-        assert!(story.memory.in_step, "what was so when the peer was last seen");
+        assert!(story.memory.in_step(), "what was so when the peer was last seen");
         story.look(&seen(false));
         assert_eq!(story.memory.silent_for(), Duration::ZERO);
     }
@@ -232,9 +277,32 @@ mod tests {
         assert_eq!(story.memory.silent_for(), Duration::ZERO, "the look itself was held up");
         story.look(&seen(true));
         assert_eq!(story.memory.silent_for(), LOOK);
-        story.now += Duration::from_secs(20);
-        story.look(&seen(true));
+        assert!(!story.memory.in_step(), "the peer may have gone on alone meanwhile");
+        story.memory.held_up();
         assert_eq!(story.memory.silent_for(), Duration::ZERO, "the loop was held up between two looks");
+        story.look(&seen(true));
+        assert_eq!(story.memory.silent_for(), LOOK);
+    }
+
+    #[test]
+    fn who_was_held_up_is_in_step_again_only_after_a_lasting_contact() {
+        let mut story = Story::begin();
+        story.look(&seen(false));
+        assert!(story.memory.in_step());
+        story.memory.held_up();
+        let begun = story.now;
+        while story.now - begun < CONTACT {
+            story.look(&seen(false));
+            assert!(!story.memory.in_step());
+        }
+        story.look(&seen(false));
+        story.look(&seen(false));
+        assert!(story.memory.in_step());
+        let mut cut_off = seen(true);
+        let address = std::net::Ipv4Addr::new(10, 77, 0, 254);
+        cut_off.witnesses = vec![AddressProbe { address, answer: Fact::Known(None) }];
+        story.look(&cut_off);
+        assert!(!story.memory.in_step(), "neither the peer nor a witness was heard");
     }
 
     #[test]
@@ -246,9 +314,9 @@ mod tests {
             drbd.connection = Connection::Connecting;
         }
         story.look(&cut);
-        assert!(!story.memory.in_step);
+        assert!(!story.memory.in_step());
         story.look(&seen(true));
-        assert!(!story.memory.in_step, "its death does not make good what it took alone");
+        assert!(!story.memory.in_step(), "its death does not make good what it took alone");
     }
 
     #[test]
@@ -257,7 +325,7 @@ mod tests {
         let mut cut = seen(false);
         cut.peer.addresses[0].answer = Fact::Known(None);
         story.look(&cut);
-        assert!(!story.memory.in_step);
+        assert!(!story.memory.in_step());
     }
 
     #[test]

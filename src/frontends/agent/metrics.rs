@@ -40,7 +40,7 @@ const STANDINGS: [StandingWord; 4] =
 pub(super) fn metrics(snapshot: &Snapshot, now: Instant) -> String {
     let mut text = Text::new(&[("cluster", &snapshot.cluster), ("node", &snapshot.node)]);
     agent(&mut text, snapshot, now);
-    node(&mut text, snapshot);
+    node(&mut text, snapshot, snapshot.stale(now).is_some());
     if let Some(drbd) = snapshot.drbd.known() {
         drbd_resource(&mut text, drbd);
     }
@@ -70,7 +70,7 @@ fn agent(text: &mut Text, snapshot: &Snapshot, now: Instant) {
     .sample(&[], truth(snapshot.stale(now).is_some()));
 }
 
-fn node(text: &mut Text, snapshot: &Snapshot) {
+fn node(text: &mut Text, snapshot: &Snapshot, stale: bool) {
     states(
         text,
         "standin_standing",
@@ -79,8 +79,14 @@ fn node(text: &mut Text, snapshot: &Snapshot) {
         &STANDINGS,
         snapshot.standing,
     );
-    judged(text, "standin_serves", "1 when this node serves the database.", &snapshot.serves);
-    judged(text, "standin_fit", "1 when this node is fit for its role, active or standby.", &snapshot.fit);
+    judged(text, "standin_serves", "1 when this node serves the database.", &snapshot.serves, stale);
+    judged(
+        text,
+        "standin_fit",
+        "1 when this node is fit for its role, active or standby.",
+        &snapshot.fit,
+        stale,
+    );
     text.family(
         "standin_degraded",
         Kind::Gauge,
@@ -213,7 +219,7 @@ fn checks(text: &mut Text, snapshot: &Snapshot) {
     let mut family =
         text.family("standin_check_ok", Kind::Gauge, "1 when the last look of this check was well.");
     for check in checks.iter().filter(|check| check.state != CheckState::Pending) {
-        family.sample(&[("check", check.name)], truth(check.state == CheckState::Ok));
+        family.sample(&[("check", check.name)], truth(check.state != CheckState::Failed));
     }
     let mut family =
         text.family("standin_check_pending", Kind::Gauge, "1 while a look of this check has not ended.");
@@ -283,8 +289,9 @@ fn runs(
     }
 }
 
-fn judged(text: &mut Text, name: &str, help: &str, judged: &Judged) {
-    text.family(name, Kind::Gauge, help).sample(&[], truth(judged.degree != Degree::Bad));
+/// As the health paths tell it.
+fn judged(text: &mut Text, name: &str, help: &str, judged: &Judged, stale: bool) {
+    text.family(name, Kind::Gauge, help).sample(&[], truth(judged.degree != Degree::Bad && !stale));
 }
 
 /// One series for each word that there is, 1 for the one that holds: so a graph shows when which one held.

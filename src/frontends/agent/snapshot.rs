@@ -1,5 +1,6 @@
 //! What the agent knows after one look, as one immutable value: the endpoints answer from it and from nothing else.
 
+mod decision;
 mod history;
 mod seen;
 
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::decision::{Check, CheckState, Decision, Judge};
 pub use self::history::{History, LastRun, Tally};
 pub use self::seen::{AddressSeen, DrbdSeen, MountSeen, MysqldSeen, Seen, VipSeen};
 use crate::config::Config;
@@ -135,60 +137,6 @@ pub enum Degree {
     Degraded,
     /// It does not do what it is for.
     Bad,
-}
-
-/// What the guard or the watch decided.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Decision {
-    /// Who.
-    pub by: Judge,
-    /// The decision's name, in lower case with hyphens: `well`, `give-up`, `take-over`.
-    pub word: &'static str,
-    /// Why, in one sentence.
-    pub sentence: String,
-    /// Since when it has been the same (RFC 3339, UTC).
-    pub since: String,
-    /// How long that is, in seconds.
-    pub seconds: f64,
-}
-
-/// Who decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Judge {
-    /// On the active side.
-    Guard,
-    /// On the standby.
-    Watch,
-}
-
-/// One of the loop's checks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
-    /// Its name, in lower case with hyphens.
-    pub name: &'static str,
-    /// What came of it.
-    pub state: CheckState,
-    /// Seconds that the last one took; of a pending one, since it began; none before the first.
-    pub seconds: Option<f64>,
-    /// Failures among the last ones.
-    pub failures: u32,
-    /// How many the last ones are.
-    pub of: u32,
-    /// What failed, in one sentence.
-    pub sentence: Option<String>,
-}
-
-/// What came of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckState {
-    /// Well.
-    Ok,
-    /// Not well.
-    Failed,
-    /// It has not ended.
-    Pending,
 }
 
 /// A takeover or a release that runs.

@@ -140,6 +140,7 @@ impl Teller {
                 sentence: decided.sentence.to_owned(),
                 since: snapshot::rfc3339(since.1),
                 seconds: now.saturating_duration_since(since.0).as_secs_f64(),
+                began: since.0,
             }),
             checks: checks(config, guarding),
             running: self.running_since.map(|(goal, since)| Running {

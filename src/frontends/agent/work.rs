@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::config::{ClusterManager, Config};
 use crate::failure::Outcome;
+use crate::frontends::fence_peer::within;
 use crate::frontends::managed::{Managed, Run};
 use crate::frontends::say::say_error;
+use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::reset::Reset;
 use crate::node::{Attempt, Node, Progress, drbd, systemd};
@@ -15,6 +17,8 @@ use crate::plan::{Action, HeartbeatStop};
 
 /// How long a node whose peer has taken over is given to give up by itself before it is reset.
 const STEP_DOWN: Duration = Duration::from_secs(10);
+/// For a line in the journal.
+const RECORD: Duration = Duration::from_millis(500);
 /// For a look at DRBD.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -104,6 +108,7 @@ impl Worker {
 
     /// The virtual IP goes first in any case: under keepalived that is its end, otherwise the release's first step.
     fn give_up(&self, reason: &str) -> End {
+        self.note(Event::GaveUp { reason: reason.to_owned() });
         let limits = &self.config.limits;
         if self.config.cluster_manager == ClusterManager::Keepalived
             && let Err(error) = systemd::stop_no_block("keepalived.service", limits.stop_cluster_manager)
@@ -124,6 +129,18 @@ impl Worker {
         }
     }
 
+    /// Not for long: the root file system may hang, and what follows must not wait for it.
+    fn note(&self, event: Event) {
+        let path = journal::path(&self.config.name);
+        let written =
+            within(RECORD, move || Journal::open(&path).and_then(|mut journal| journal.append(&event)));
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(error)) => say_error(format_args!("the journal can't be written: {error}")),
+            None => say_error("the journal is not written in time: going on without it"),
+        }
+    }
+
     fn stop_cluster_manager(&self) -> Option<String> {
         let how: HeartbeatStop = match self.config.cluster_manager {
             ClusterManager::Heartbeat(Some(how)) => how,
@@ -134,6 +151,7 @@ impl Worker {
     }
 
     fn step_down(&self, reason: &str) -> End {
+        self.note(Event::SteppedDown { reason: reason.to_owned() });
         let vip = &self.config.vip;
         let remove = Action::RemoveVip { vip: vip.address, interface: vip.interface.clone() };
         match self.apply(&remove, self.config.limits.vip) {
@@ -179,9 +197,8 @@ impl Worker {
     fn apply(&self, action: &Action, limit: Duration) -> Result<(), String> {
         let (node, action) = (Arc::clone(&self.node), action.clone());
         let name = action.name();
-        let applied = crate::frontends::fence_peer::within(limit + LOOK, move || {
-            node.apply(&action, &Attempt::new(limit, Box::new(Quiet)))
-        });
+        let applied =
+            within(limit + LOOK, move || node.apply(&action, &Attempt::new(limit, Box::new(Quiet))));
         match applied {
             Some(Ok(_)) => Ok(()),
             Some(Err(failure)) => Err(failure.seen),

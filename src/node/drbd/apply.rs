@@ -22,15 +22,36 @@ const LOOK_LIMIT: Duration = Duration::from_millis(500);
 /// Gives up the connection to the peer, without waiting for a dead one. An empty `command` means that there was no
 /// connection when it was planned.
 ///
+/// A connection that came up after it was planned (`was_connected` is false) is kept: the peer is back, with all that it has.
+///
 /// # Errors
-/// When the resource is not `StandAlone` at the end.
+/// When the resource is not `StandAlone` at the end, or the peer is back.
 pub fn apply_disconnect(
     command: &[String],
     resource: &str,
     device: &Path,
+    was_connected: bool,
     attempt: &Attempt,
 ) -> Result<Applied, Failure> {
+    if !was_connected
+        && look(resource, device, attempt.remaining().max(LOOK_LIMIT))
+            .is_ok_and(|state| is_back(state.connection))
+    {
+        return Err(peer_is_back(resource));
+    }
     apply(Change::Disconnect, command, resource, device, attempt)
+}
+
+fn is_back(connection: Connection) -> bool {
+    matches!(connection, Connection::Connected | Connection::Handshake)
+}
+
+fn peer_is_back(resource: &str) -> Failure {
+    Failure::refused(
+        format!("the DRBD resource {resource} was not connected when this was planned, and now it is"),
+        "the peer is back: cutting it off now would part two nodes that have the same data",
+        "run it again: it looks afresh, and finds the peer connected",
+    )
 }
 
 /// Becomes Primary.

@@ -12,6 +12,8 @@ pub enum Event {
     Starting(Option<i32>),
     /// Crash recovery begins, at this log sequence number when it is told.
     RecoveryStarted(Option<u64>),
+    /// The log sequence number of the checkpoint that a recovery begins from (MySQL, which tells it in any start).
+    Checkpoint(u64),
     /// The redo log is read up to this log sequence number.
     Scanned(u64),
     /// The redo log ends at this log sequence number.
@@ -37,6 +39,8 @@ pub enum Event {
         /// Row operations to undo.
         rows: u64,
     },
+    /// InnoDB is up, and a crash recovery over; its log sequence number when it is told. The server is not ready yet.
+    StorageStarted(Option<u64>),
     /// Every unfinished transaction was rolled back.
     RolledBack,
     /// It says that it serves.
@@ -76,6 +80,7 @@ impl fmt::Display for Event {
             Event::RecoveryStarted(Some(lsn)) => {
                 write!(out, "crash recovery starts from checkpoint LSN {lsn}")
             }
+            Event::Checkpoint(lsn) => write!(out, "the last checkpoint is at LSN {lsn}"),
             Event::Scanned(lsn) => write!(out, "crash recovery: redo log read up to LSN {lsn}"),
             Event::EndOfLog(lsn) => write!(out, "the redo log ends at LSN {lsn}"),
             Event::Pages { pages, position: None } => write!(out, "crash recovery: {pages} pages to recover"),
@@ -89,6 +94,7 @@ impl fmt::Display for Event {
             Event::ToRollBack { transactions, rows } => {
                 write!(out, "crash recovery: {transactions} transactions with {rows} rows to roll back")
             }
+            Event::StorageStarted(_) => write!(out, "InnoDB has started"),
             Event::RolledBack => write!(out, "unfinished transactions are rolled back"),
             Event::Ready => write!(out, "mysqld is ready for connections"),
             Event::ShutdownStarted => write!(out, "shutdown starts"),
@@ -114,6 +120,11 @@ pub fn parse_line(line: &str) -> Option<Event> {
     }
     if text.starts_with("Starting crash recovery") {
         return Some(Event::RecoveryStarted(number_after(text, "LSN=")));
+    }
+    for before in ["Log scan progressed past the checkpoint lsn ", ", whereas checkpoint_lsn = "] {
+        if let Some(lsn) = number_after(text, before) {
+            return Some(Event::Checkpoint(lsn));
+        }
     }
     for before in ["Doing recovery: scanned up to log sequence number ", "Read redo log up to LSN="] {
         if let Some(lsn) = number_after(text, before) {
@@ -150,6 +161,12 @@ pub fn parse_line(line: &str) -> Option<Event> {
     if let Some(rest) = text.strip_prefix("To roll back: ") {
         let rows = number_after(rest, "transactions, ").unwrap_or_default();
         return number(rest).map(|transactions| Event::ToRollBack { transactions, rows });
+    }
+    if let Some(lsn) = number_after(text, " started; log sequence number ") {
+        return Some(Event::StorageStarted(Some(lsn)));
+    }
+    if text.starts_with("InnoDB initialization has ended") {
+        return Some(Event::StorageStarted(None));
     }
     if text.starts_with("Rollback of non-prepared transactions completed") {
         return Some(Event::RolledBack);

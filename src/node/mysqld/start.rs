@@ -163,6 +163,9 @@ impl Start<'_> {
                     Some(note) => applied.note(note),
                     None => applied,
                 };
+                // Of a server that ran before, the begin was not seen.
+                let recovery = self.begun.and_then(|_| self.watch.recovery());
+                let applied = Applied { recovery, ..applied };
                 return Ok(match self.error_log.filter(|log| !log.is_file()) {
                     Some(log) => applied.warning(format!(
                         "the error log {} is not there: correct mysqld.error_log, or a crash recovery can't be followed",

@@ -57,6 +57,17 @@ pub fn ask(
     account: &Credentials,
     limit: Duration,
 ) -> Result<Told, Refusal> {
+    asked(socket, (vip, port), account, limit, tell)
+}
+
+/// Has a connection answer questions within the limit, in a thread that is left behind when it does not.
+pub(super) fn asked<T: Send + 'static>(
+    socket: &Path,
+    (vip, port): (Ipv4Addr, u16),
+    account: &Credentials,
+    limit: Duration,
+    questions: impl FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Refusal> {
     let (socket, account) = (socket.to_owned(), account.clone());
     datadir::within(limit, move || {
         let options = || {
@@ -80,7 +91,7 @@ pub fn ask(
             Error::MySqlError(error) => Refusal::Login(error.to_string()),
             other => Refusal::Other(other.to_string()),
         })?;
-        tell(&mut connection).map_err(|error| Refusal::Other(error.to_string()))
+        questions(&mut connection).map_err(|error| Refusal::Other(error.to_string()))
     })
     .unwrap_or_else(|| Err(Refusal::Other(format!("it did not answer within {} s", limit.as_secs()))))
 }

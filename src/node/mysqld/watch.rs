@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::activity::{Movement, Sample, cpu_seconds};
 use super::error_log::{self, Event};
 use super::follow::Follower;
+use crate::forecast;
 use crate::node::Attempt;
 
 /// How often the process is looked at.
@@ -51,6 +52,11 @@ struct Recovery {
     batch_position: Option<(u64, u64)>,
     records: u64,
     rows_to_roll_back: u64,
+    /// Log sequence numbers: where the redo log begins, where it is said to end, how far it was read, where InnoDB went on.
+    checkpoint: Option<u64>,
+    end_of_log: Option<u64>,
+    scanned: Option<u64>,
+    started_at: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
@@ -161,6 +167,19 @@ impl<'a> Watch<'a> {
         })
     }
 
+    /// The crash recovery in figures, when the log told both ends of the redo log and it was followed from begin to end.
+    pub(super) fn recovery(&self) -> Option<forecast::Recovery> {
+        let recovery = &self.recovery;
+        let end = recovery.end_of_log.or(recovery.scanned).or(recovery.started_at)?;
+        let pages = recovery.finished_pages + recovery.batch_pages;
+        Some(forecast::Recovery {
+            redo_bytes: end.checked_sub(recovery.checkpoint?)?,
+            pages: (pages > 0).then_some(pages),
+            milliseconds: u64::try_from(recovery.took?.as_millis()).ok()?,
+        })
+        .filter(|_| recovery.seen)
+    }
+
     /// The errors of the log as an indented list, or that there are none.
     pub(super) fn error_lines(&self) -> String {
         if self.errors.is_empty() {
@@ -184,13 +203,21 @@ impl<'a> Watch<'a> {
             }
             Event::Ready => {
                 self.said_ready = true;
-                self.recovery.took = self.recovery.since.zip(when).map(|(since, now)| now - since);
+                self.recovery.ended(when);
+            }
+            Event::StorageStarted(lsn) => {
+                self.recovery.started_at = *lsn;
+                self.recovery.ended(when);
             }
             _ => self.recovery.take_in(event, when),
         }
     }
 
     fn report(&mut self, event: &Event, now: Instant) {
+        // Every start says these.
+        if matches!(event, Event::Checkpoint(_) | Event::StorageStarted(_)) {
+            return;
+        }
         let kind = discriminant(event);
         let repeated = self.last_reports.get(&kind).is_some_and(|at| now - *at < REPORT_INTERVAL);
         if !repeated || matches!(event, Event::Error(_) | Event::ShutdownStep(_)) {
@@ -203,12 +230,21 @@ impl<'a> Watch<'a> {
 
 impl Recovery {
     fn take_in(&mut self, event: &Event, when: Option<Instant>) {
+        match event {
+            // Every start of MariaDB 10.11 tells the end of the log, and every one of MySQL the checkpoint.
+            Event::EndOfLog(lsn) => {
+                self.end_of_log = Some(*lsn);
+                return;
+            }
+            Event::Checkpoint(lsn) => self.checkpoint = Some(*lsn),
+            _ => {}
+        }
         if !event.is_recovery() {
             return;
         }
         match event {
-            // Every start of MariaDB 10.11 tells the end of the log.
-            Event::EndOfLog(_) => return,
+            Event::RecoveryStarted(lsn) => self.checkpoint = lsn.or(self.checkpoint),
+            Event::Scanned(lsn) => self.scanned = Some(*lsn),
             Event::Pages { pages, position } => {
                 let is_same_batch = *position == self.batch_position && *pages <= self.batch_pages;
                 if !is_same_batch {
@@ -225,6 +261,12 @@ impl Recovery {
         if self.since.is_none() {
             self.since = when;
         }
+    }
+
+    /// InnoDB is up, or the server says that it serves; the first of them counts.
+    fn ended(&mut self, when: Option<Instant>) {
+        let took = self.since.zip(when).map(|(since, now)| now - since);
+        self.took = self.took.or(took);
     }
 
     /// How many pages of a batch are done, once some are.
@@ -277,6 +319,54 @@ mod tests {
         assert!(watch.error_lines().contains("one"));
         let lines = lines.lock().unwrap();
         assert!(lines[0].contains("checkpoint LSN 5"), "{lines:?}");
+    }
+
+    fn recovery_in(log_text: &str) -> Option<forecast::Recovery> {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("error.log");
+        let attempt = Attempt::new(Duration::from_secs(5), Box::new(Lines(Arc::default())));
+        let mut watch = Watch::new(&attempt, Some(&log));
+        fs::write(&log, log_text).unwrap();
+        watch.read_log();
+        watch.recovery()
+    }
+
+    #[test]
+    fn a_recovery_is_told_in_figures() {
+        let mariadb = "0 [Note] InnoDB: Starting crash recovery from checkpoint LSN=1000\n\
+                       0 [Note] InnoDB: End of log at LSN=9000\n\
+                       0 [Note] InnoDB: To recover: 377 pages\n";
+        assert_eq!(recovery_in(mariadb), None, "it is not over");
+        let started = "0 [Note] InnoDB: 10.11.19 started; log sequence number 9012; transaction id 38\n";
+        let seen = recovery_in(&format!("{mariadb}{started}")).unwrap();
+        assert_eq!((seen.redo_bytes, seen.pages), (8000, Some(377)));
+        assert!(seen.milliseconds < 5000);
+        let ready = "0 [Note] mariadbd: ready for connections.\n";
+        assert_eq!(recovery_in(&format!("{mariadb}{ready}")).unwrap().pages, Some(377));
+
+        // MariaDB 10.5 and 10.6 don't tell the end of the log.
+        let older = "0 [Note] InnoDB: Starting crash recovery from checkpoint LSN=1000,1000\n\
+                     0 [Note] InnoDB: Starting final batch to recover 12 pages from redo log.\n";
+        assert_eq!(recovery_in(&format!("{older}{started}")).unwrap().redo_bytes, 8012);
+
+        let mysql = "0 [Note] [MY-012552] [InnoDB] Starting crash recovery.\n\
+             1 [Note] [MY-013086] [InnoDB] Starting to parse redo log at lsn = 990, whereas checkpoint_lsn = 1000 and start_lsn = 512\n\
+             1 [Note] [MY-012550] [InnoDB] Doing recovery: scanned up to log sequence number 4000\n\
+             1 [Note] [MY-012550] [InnoDB] Doing recovery: scanned up to log sequence number 6000\n\
+             1 [Note] [MY-012532] [InnoDB] Applying a batch of 14 redo log records ...\n\
+             1 [System] [MY-013577] [InnoDB] InnoDB initialization has ended.\n";
+        let seen = recovery_in(mysql).unwrap();
+        assert_eq!((seen.redo_bytes, seen.pages), (5000, None));
+    }
+
+    #[test]
+    fn a_clean_start_tells_no_recovery() {
+        let mariadb = "0 [Note] InnoDB: End of log at LSN=44404\n\
+                       0 [Note] InnoDB: 10.11.19 started; log sequence number 44404; transaction id 38\n";
+        assert_eq!(recovery_in(mariadb), None);
+        let mysql = "1 [Note] [MY-013086] [InnoDB] Starting to parse redo log at lsn = 990, whereas checkpoint_lsn = 1000\n\
+                     1 [System] [MY-013577] [InnoDB] InnoDB initialization has ended.\n";
+        assert_eq!(recovery_in(mysql), None);
     }
 
     #[test]

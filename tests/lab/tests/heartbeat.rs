@@ -45,13 +45,24 @@ fn start_heartbeat(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Every process but kernel threads and those that come and go with a look, by its id.
+/// Its processes by their id, without what comes and goes by itself: Heartbeat's scripts among them.
 fn processes(node: &Node) -> Result<BTreeMap<String, String>> {
-    let text = node.run_ok("ps --ppid 2 -p 2 --deselect -o pid=,comm=")?;
-    let pairs = text.lines().filter_map(|line| line.trim().split_once(' '));
+    let text = node.run_ok("ps --ppid 2 -p 2 --deselect -o pid=,ppid=,comm=")?;
+    let mut parents = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        if let (Some(pid), Some(parent), Some(name)) = (words.next(), words.next(), words.next()) {
+            parents.insert(pid.clone(), parent);
+            names.insert(pid, name);
+        }
+    }
+    let is_heartbeat = |pid: &String| names.get(pid).is_some_and(|name| name == "heartbeat");
+    let above = |pid: &String| std::iter::successors(parents.get(pid), |pid| parents.get(*pid));
+    let is_script = |pid: &String| !is_heartbeat(pid) && above(pid).any(is_heartbeat);
     let volatile = ["ps", "sh", "lab-agent", "systemd-udevd", "(udev-worker)"];
-    let pairs = pairs.filter(|(_, name)| !volatile.contains(name));
-    Ok(pairs.map(|(pid, name)| (pid.to_owned(), name.to_owned())).collect())
+    let lasting = names.iter().filter(|(pid, name)| !volatile.contains(&name.as_str()) && !is_script(pid));
+    Ok(lasting.map(|(pid, name)| (pid.clone(), name.clone())).collect())
 }
 
 fn step_end(cluster: &Cluster<'_>, node: &Node) -> Result<Value> {

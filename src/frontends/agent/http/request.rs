@@ -9,7 +9,7 @@ const MOST_FIELDS: usize = 64;
 
 /// What has come of a request so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Head {
+pub(crate) enum Head {
     /// All of it.
     Whole(Request),
     /// Not all of it yet.
@@ -22,15 +22,15 @@ pub(super) enum Head {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// GET, HEAD, or whatever else it says.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// The path, without a query.
-    pub(super) path: String,
+    pub(crate) path: String,
 }
 
 /// Reads the head of a request (RFC 9112, sections 2 and 3). What comes after it is nobody's business.
-pub(super) fn head(received: &[u8]) -> Head {
+pub(crate) fn head(received: &[u8]) -> Head {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(received) {

@@ -123,6 +123,7 @@ fn mysql_8_crash_recovery() {
         [
             Event::Starting(Some(31460)),
             Event::RecoveryStarted(None),
+            Event::Checkpoint(67_437_848_865_241),
             Event::Scanned(67_437_854_107_648),
             Event::Records(Some(1467)),
             Event::Percent(10),
