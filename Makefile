@@ -1,8 +1,7 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit bench-agent bench-forecast \
-	lab-test fuzz clean
+.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit bench-agent bench-forecast lab-test fuzz clean chaos
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -11,6 +10,7 @@ help:
 	@echo 'make bench     a takeover against the bare commands, five rounds in the lab (root)'
 	@echo 'make bench-managers   the outage after a power cut, and what a monitor costs, against the stock stacks (25 minutes; root)'
 	@echo 'make bench-switchover   a planned move of a full buffer pool: switchover against release and takeover, five pairs (root)'
+	@echo 'make chaos     random faults under load: SEED=1 FAULTS=20 MANAGER=agent (half a minute a fault; docs/chaos.md; root)'
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make bench-agent   what the agent costs beside a server: memory and processor over a minute (root)'
 	@echo 'make bench-forecast   the forecast of crash recovery against twenty crashes of a real server (ten minutes)'
@@ -46,6 +46,10 @@ rpm:
 lab:
 	$(CARGO) build --locked --release --workspace --bins
 	target/release/lab build
+
+chaos: lab
+	target/release/lab chaos --seed $(or $(SEED),1) --faults $(or $(FAULTS),20) --manager $(or $(MANAGER),agent) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(FENCING),--fencing $(FENCING))
 
 bench: lab
 	target/release/lab compare --rounds 5

@@ -30,8 +30,7 @@ use self::drbd_events::DrbdEvents;
 use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
-use self::snapshot::Judge;
-use self::tell::{Decided, Teller};
+use self::tell::{Decided, Rest, Teller};
 use self::work::{Backoff, Task, Work};
 use super::cli::directory;
 use super::contact;
@@ -39,12 +38,15 @@ use super::say::say_error;
 use crate::config::Config;
 use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
+use crate::forecast::Forecast;
 use crate::journal::Chronicle;
 use crate::node::real::RealNode;
-use crate::observation::{Connection, Drbd, Observation, Past};
+use crate::observation::{Connection, Drbd, Fact, Observation, Past};
 
 /// Between two writes through the mount.
 const WRITE_EVERY: Duration = Duration::from_secs(3);
+/// Between two forecasts of crash recovery.
+const FORECAST_EVERY: Duration = Duration::from_secs(10);
 /// After a takeover in vain, until the next.
 const TAKEOVER_AGAIN: Duration = Duration::from_secs(10);
 /// After a release that did not come to its end, until the next.
@@ -125,6 +127,8 @@ struct Agent {
     at_node: Looker<Question, Seen>,
     at_disk: Looker<(), Check>,
     at_server: Option<Looker<(), Check>>,
+    at_recovery: Looker<(), Fact<Forecast>>,
+    forecast: Option<Instant>,
     _events: DrbdEvents,
     wake: Sender<Wake>,
     woken: Receiver<Wake>,
@@ -155,6 +159,8 @@ impl Agent {
             at_node: at_node.context(cannot)?,
             at_disk: look::at_disk(&config).context(cannot)?,
             at_server: look::at_server(&config).context(cannot)?,
+            at_recovery: look::at_recovery(&config).context(cannot)?,
+            forecast: None,
             _events: events.context(cannot)?,
             selector: selector.map(str::to_owned),
             config,
@@ -267,8 +273,7 @@ impl Agent {
         if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
             log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
         }
-        let guard = Decided { by: Judge::Guard, word: word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &guard, &guarding);
+        self.teller.tell(&self.config, look, &Decided::Guard(&decided, &guarding, self.rest()));
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
         }
@@ -302,8 +307,7 @@ impl Agent {
             running: seen.running.or_else(|| self.work_goal()),
         };
         let decided = decide::watch(&seen.observation, &self.config, &watching);
-        let watch = Decided { by: Judge::Watch, word: watch_word(&decided), sentence: decided.sentence() };
-        self.teller.tell(&self.config, look, &watch, &Guarding::default());
+        self.teller.tell(&self.config, look, &Decided::Watch(&decided));
         match decided {
             Watch::TakeOver(_) if self.work.is_none() => {
                 let waited_out = watching.vip_silent_for >= self.config.limits.wait_vip_gone;
@@ -346,6 +350,19 @@ impl Agent {
         }
         if let Some(at_server) = &self.at_server {
             at_server.ask(());
+        }
+        if self.forecast.is_none_or(|made| now.saturating_duration_since(made) >= FORECAST_EVERY) {
+            self.at_recovery.ask(());
+            self.forecast = Some(now);
+        }
+    }
+
+    fn rest(&self) -> Rest {
+        let took = |looker: &Looker<(), Check>| looker.latest().map(|look| look.took());
+        Rest {
+            write_took: took(&self.at_disk),
+            query_took: self.at_server.as_ref().and_then(took),
+            recovery: self.at_recovery.latest().map(|look| look.seen),
         }
     }
 
@@ -426,26 +443,4 @@ fn of(looker: &Looker<(), Check>) -> Check {
 /// A time to come, after the clock was set back, counts as now.
 fn age(at: Option<SystemTime>) -> Option<Duration> {
     at.map(|at| SystemTime::now().duration_since(at).unwrap_or_default())
-}
-
-fn word(guard: &Guard) -> &'static str {
-    match guard {
-        Guard::NotActive(_) => "not-active",
-        Guard::Well(_) => "well",
-        Guard::Suspicious(_) => "suspicious",
-        Guard::Stay(_) => "stay",
-        Guard::Mend(_) => "mend",
-        Guard::GiveUp(_) => "give-up",
-        Guard::StepDown(_) => "step-down",
-    }
-}
-
-fn watch_word(watch: &Watch) -> &'static str {
-    match watch {
-        Watch::NotStandby(_) => "not-standby",
-        Watch::Well(_) => "well",
-        Watch::LookAgain(_) => "look-again",
-        Watch::TakeOver(_) => "take-over",
-        Watch::Refuse(_) => "refuse",
-    }
 }

@@ -9,17 +9,21 @@ use super::peer_pause::PeerPause;
 use super::snapshot::Pause;
 use crate::config::Config;
 use crate::decide::Check;
-use crate::frontends::{managed, pause};
+use crate::forecast::{self, Forecast};
+use crate::frontends::{self, managed, pause};
 use crate::journal::{self, Chronicle, Run};
 use crate::node::mysqld::{Answered, Session};
 use crate::node::real::RealNode;
 use crate::node::worker;
 use crate::node::{self, address};
-use crate::observation::Observation;
+use crate::observation::{Fact, Observation};
 use crate::plan::Goal;
 
 /// A write that hangs is not begun again for as long as this: each one would leave a process behind.
 const WRITE_HANGS: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// For each question of a forecast.
+const FORECAST_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How far a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +125,16 @@ pub(super) fn at_server(config: &Arc<Config>) -> std::io::Result<Option<Looker<(
         Answered::No(cause) => Check::Failed(cause),
     };
     Looker::start("query", look, || {}).map(Some)
+}
+
+/// How long crash recovery would take now.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn at_recovery(config: &Arc<Config>) -> std::io::Result<Looker<(), Fact<Forecast>>> {
+    let config = Arc::clone(config);
+    let look = move |()| forecast::judge(&frontends::forecast::look(&config, FORECAST_LIMIT));
+    Looker::start("forecast", look, || {})
 }
 
 fn carrier(config: &Config) -> Check {

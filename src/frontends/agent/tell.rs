@@ -7,17 +7,29 @@ use super::http::Endpoints;
 use super::look::Seen;
 use super::looker::Look;
 use super::notify::Notifier;
-use super::snapshot::{self, Check, CheckState, Decision, History, Judge, Running, Settling, Snapshot};
+use super::snapshot::{self, Check, Decision, History, Recovery, Running, Settling, Snapshot};
 use crate::config::Config;
-use crate::decide::{self, Guarding, Now};
+use crate::decide::{self, Guard, Guarding, Now, Watch};
+use crate::forecast::Forecast;
 use crate::frontends::say::say_error;
+use crate::observation::Fact;
 use crate::plan::Goal;
 
-/// What was decided on a look.
-pub(super) struct Decided<'a> {
-    pub(super) by: Judge,
-    pub(super) word: &'static str,
-    pub(super) sentence: &'a str,
+/// What was decided on a look, and what else is known of an active node.
+pub(super) enum Decided<'a> {
+    Guard(&'a Guard, &'a Guarding, Rest),
+    Watch(&'a Watch),
+}
+
+/// What the looks of an active node beside the first one brought.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// How long the latest write took.
+    pub(super) write_took: Option<Duration>,
+    /// How long the latest query took.
+    pub(super) query_took: Option<Duration>,
+    /// How long crash recovery would take now.
+    pub(super) recovery: Option<Fact<Forecast>>,
 }
 
 /// Tells.
@@ -27,7 +39,8 @@ pub(super) struct Teller {
     notifier: Notifier,
     alive: Instant,
     said: String,
-    decided: Option<(Judge, &'static str, Instant, SystemTime)>,
+    decision: Option<Decision>,
+    warned: Vec<String>,
     running_since: Option<(Goal, Instant)>,
     looks: u64,
 }
@@ -58,7 +71,8 @@ impl Teller {
             notifier: Notifier::from_environment(),
             alive: Instant::now(),
             said: String::new(),
-            decided: None,
+            decision: None,
+            warned: Vec::new(),
             running_since: None,
             looks: 0,
         }
@@ -85,47 +99,39 @@ impl Teller {
 
     /// A line in the log when it says something else than the one before; times that go by are not news.
     pub(super) fn say(&mut self, line: &str) {
-        let key: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
-        if key != self.said {
+        if !same_but_for_numbers(line, &self.said) {
             say_error(line);
-            self.said = key;
+            line.clone_into(&mut self.said);
         }
     }
 
     /// Everybody who asks or reads the log learns what was seen and decided.
-    pub(super) fn tell(
-        &mut self,
-        config: &Config,
-        look: &Look<Seen>,
-        decided: &Decided<'_>,
-        guarding: &Guarding,
-    ) {
-        let by = match decided.by {
-            Judge::Guard => "guard",
-            Judge::Watch => "watch",
+    pub(super) fn tell(&mut self, config: &Config, look: &Look<Seen>, decided: &Decided<'_>) {
+        let (clock, now) = (SystemTime::now(), Instant::now());
+        let before = self.decision.as_ref();
+        let (by, decision) = match decided {
+            Decided::Guard(guard, ..) => ("guard", Decision::of_guard(guard, before, clock, now)),
+            Decided::Watch(watch) => ("watch", Decision::of_watch(watch, before, clock, now)),
         };
-        self.say(&format!("{by}: {}: {}", decided.word, decided.sentence));
-        self.notifier.status(decided.sentence);
+        self.say(&format!("{by}: {}: {}", decision.word, decision.sentence));
+        self.notifier.status(&decision.sentence);
+        self.decision = Some(decision);
         self.looks += 1;
-        let snapshot = self.snapshot(config, look, decided, guarding);
+        let snapshot = self.snapshot(config, look, decided);
+        for warning in &snapshot.warnings {
+            let known = |before: &String| same_but_for_numbers(before, warning);
+            if !self.warned.iter().any(known) {
+                say_error(format_args!("warning: {warning}"));
+            }
+        }
+        self.warned.clone_from(&snapshot.warnings);
         *self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(snapshot);
     }
 
-    fn snapshot(
-        &mut self,
-        config: &Config,
-        look: &Look<Seen>,
-        decided: &Decided<'_>,
-        guarding: &Guarding,
-    ) -> Snapshot {
+    fn snapshot(&mut self, config: &Config, look: &Look<Seen>, decided: &Decided<'_>) -> Snapshot {
         let (seen, clock, now) = (&look.seen, SystemTime::now(), Instant::now());
         let agent = &config.agent;
         let doing = Now { running: seen.running, fence_answer: seen.chronicle.fence_answer, in_vain: None };
-        let same = self.decided.is_some_and(|(by, word, ..)| by == decided.by && word == decided.word);
-        if !same {
-            self.decided = Some((decided.by, decided.word, now, clock));
-        }
-        let since = self.decided.map_or((now, clock), |(_, _, since, at)| (since, at));
         self.running_since = match (seen.running, self.running_since) {
             (Some(goal), Some((before, since))) if goal == before => Some((goal, since)),
             (Some(goal), _) => Some((goal, now)),
@@ -134,15 +140,9 @@ impl Teller {
         let settling = seen.chronicle.took_over.map(|at| at + agent.settle).filter(|until| *until > clock);
         let gave_up = seen.chronicle.gave_up.as_ref().filter(|(at, _)| *at + agent.settle > clock);
         Snapshot {
-            decision: Some(Decision {
-                by: decided.by,
-                word: decided.word,
-                sentence: decided.sentence.to_owned(),
-                since: snapshot::rfc3339(since.1),
-                seconds: now.saturating_duration_since(since.0).as_secs_f64(),
-                began: since.0,
-            }),
-            checks: checks(config, guarding),
+            decision: self.decision.clone(),
+            checks: checks(config, decided),
+            recovery: recovery(decided),
             running: self.running_since.map(|(goal, since)| Running {
                 goal: Some(goal),
                 step: seen.step.clone(),
@@ -151,7 +151,7 @@ impl Teller {
             history: History::of(&seen.runs, seen.running.is_some()),
             gave_up: gave_up.map(|(_, reason)| reason.clone()),
             settling: settling.map(|until| Settling { until: snapshot::rfc3339(until) }),
-            warnings: warnings(seen, guarding),
+            warnings: warnings(config, seen, decided),
             pause: seen.paused.as_ref().map(|(pause, _)| pause.clone()),
             ..Snapshot::of(&snapshot::Look {
                 config,
@@ -167,27 +167,33 @@ impl Teller {
     }
 }
 
-fn checks(config: &Config, guarding: &Guarding) -> Vec<Check> {
+fn checks(config: &Config, decided: &Decided<'_>) -> Vec<Check> {
+    let Decided::Guard(_, guarding, rest) = decided else { return Vec::new() };
     let of = config.agent.of;
-    let check = |name, check: &decide::Check| {
-        let (state, seconds, sentence) = match check {
-            decide::Check::NotMade => return None,
-            decide::Check::Passed => (CheckState::Ok, None, None),
-            decide::Check::Warned(text) => (CheckState::Ok, None, Some(text.clone())),
-            decide::Check::Failed(text) => (CheckState::Failed, None, Some(text.clone())),
-            decide::Check::Pending(time) => (CheckState::Pending, Some(time.as_secs_f64()), None),
-        };
-        let failures = u32::from(state == CheckState::Failed);
-        Some(Check { name, state, seconds, failures, of, sentence })
+    let failures = |check: &decide::Check| {
+        if matches!(check, decide::Check::Failed(_)) { guarding.failures } else { 0 }
     };
-    [("write", &guarding.write), ("query", &guarding.query), ("link", &guarding.carrier)]
-        .into_iter()
-        .filter_map(|(name, made)| check(name, made))
-        .collect()
+    [
+        ("write", &guarding.write, rest.write_took),
+        ("query", &guarding.query, rest.query_took),
+        ("link", &guarding.carrier, None),
+    ]
+    .into_iter()
+    .filter_map(|(name, check, took)| Check::of(name, check, took, failures(check), of))
+    .collect()
+}
+
+fn recovery(decided: &Decided<'_>) -> Option<Recovery> {
+    let Decided::Guard(.., Rest { recovery: Some(recovery), .. }) = decided else { return None };
+    Some(match recovery {
+        Fact::Known(forecast) => Recovery { seconds: Some(forecast.seconds), sentence: forecast.to_string() },
+        Fact::Unknown(cause) => Recovery { seconds: None, sentence: cause.clone() },
+    })
 }
 
 /// What an operator should know although nothing is done about it.
-fn warnings(seen: &Seen, guarding: &Guarding) -> Vec<String> {
+fn warnings(config: &Config, seen: &Seen, decided: &Decided<'_>) -> Vec<String> {
+    let Decided::Guard(_, guarding, rest) = decided else { return Vec::new() };
     let warned = |check: &decide::Check| match check {
         decide::Check::Warned(text) => Some(text.clone()),
         _ => None,
@@ -195,5 +201,13 @@ fn warnings(seen: &Seen, guarding: &Guarding) -> Vec<String> {
     let mut warnings: Vec<String> =
         [&guarding.write, &guarding.query].into_iter().filter_map(warned).collect();
     warnings.extend(decide::lack_of_redundancy(&seen.observation));
+    if let Some(Fact::Known(forecast)) = &rest.recovery {
+        warnings.extend(forecast.warning(config.agent.recovery_budget));
+    }
     warnings
+}
+
+fn same_but_for_numbers(one: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+    letters(one) == letters(other)
 }

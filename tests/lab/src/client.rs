@@ -4,6 +4,7 @@
 //! broke off may be there or not, and is neither lost nor acknowledged.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -15,12 +16,17 @@ use mysql::prelude::Queryable;
 
 use crate::database::{Credentials, options};
 use crate::lab::Lab;
-use crate::network::VIP;
+use crate::network::{VIP, service_address};
+use crate::node::Node;
 use crate::wait::wait_until;
 
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(10);
 const FIRST_ROW: Duration = Duration::from_secs(30);
+/// Between the numbers of clients that write at the same time: more than the microseconds since 1970.
+const APART: i64 = 100_000_000_000_000_000;
+/// A row that is older says that no more come.
+const BREAK: Duration = Duration::from_secs(1);
 const PAYLOAD: &str = "a row that was acknowledged must not be lost";
 
 /// A time without acknowledgements, from the first failure.
@@ -65,6 +71,15 @@ impl Report {
         self.outages.last().copied()
     }
 
+    /// Whether rows have come without a break for so long, until now.
+    pub fn is_steady(&self, for_so_long: Duration) -> bool {
+        let now = Instant::now();
+        let unbroken = self.outages.last().is_none_or(|outage| {
+            outage.end.is_some_and(|end| now.saturating_duration_since(end) >= for_so_long)
+        });
+        unbroken && self.acknowledged.last().is_some_and(|(_, at)| now.saturating_duration_since(*at) < BREAK)
+    }
+
     /// The acknowledged numbers that are not in the table, read through the virtual address.
     pub fn lost_rows(&self, lab: &Lab) -> Result<Vec<i64>> {
         let present = lab.network().enter(|| {
@@ -107,13 +122,29 @@ impl Client {
 
     /// Starts a client that pauses after each row, and so leaves the machine time for something else.
     pub fn start_paced(lab: &Lab, pause: Duration) -> Result<Self> {
+        Self::start_at(lab, VIP, 0, pause)
+    }
+
+    /// Starts a client of one node, whoever has the virtual address. It comes over the cable that is never cut, and is
+    /// refused while the node does not serve.
+    pub fn start_direct(lab: &Lab, node: &Node, pause: Duration) -> Result<Self> {
+        let number = node.number();
+        Self::start_at(lab, service_address(number), i64::from(number) * APART, pause)
+    }
+
+    fn start_at(lab: &Lab, address: Ipv4Addr, above: i64, pause: Duration) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let network = lab.network().clone();
         let for_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("client".to_owned())
-            .spawn(move || network.enter(|| write_rows(&for_thread, pause)))?;
+            .spawn(move || network.enter(|| write_rows(&for_thread, address, above, pause)))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Looks at what it saw until now, without a copy.
+    pub fn look<T>(&self, look: impl FnOnce(&Report) -> T) -> T {
+        look(&self.shared.report())
     }
 
     /// What it saw until now.
@@ -181,13 +212,13 @@ impl Drop for Client {
     }
 }
 
-fn write_rows(shared: &Shared, pause: Duration) -> Result<()> {
+fn write_rows(shared: &Shared, address: Ipv4Addr, above: i64, pause: Duration) -> Result<()> {
     // Above those of every earlier client of this disk.
-    let mut id = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+    let mut id = above + i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
     let mut connection = None;
     while !shared.stop.load(Ordering::Relaxed) {
         let result = match connection.as_mut() {
-            None => Conn::new(options(VIP, Credentials::CLIENT)).map(|new| connection = Some(new)),
+            None => Conn::new(options(address, Credentials::CLIENT)).map(|new| connection = Some(new)),
             Some(open) => {
                 id += 1;
                 let result = write_row(open, id);
@@ -214,7 +245,7 @@ fn write_rows(shared: &Shared, pause: Duration) -> Result<()> {
                 report.outages.push(Outage { last_acknowledged, first_failure: Instant::now(), end: None });
             }
             drop(report);
-            thread::sleep(RETRY);
+            thread::sleep(if above == 0 { RETRY } else { RETRY.max(pause) });
         } else if !pause.is_zero() {
             thread::sleep(pause);
         }

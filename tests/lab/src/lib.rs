@@ -34,10 +34,13 @@
 //! | `manager`, `managers` | a cluster manager in the lab, and each of them |
 //! | `sampler` | ten times a second who is Primary and who has the virtual address, from inside and outside |
 //! | `scenario` | the parts of a cluster's life under its manager, with the logs of each run |
+//! | `chaos` | random faults under load, what must hold throughout, and which refusals are justified |
+//! | `false_alarms` | a healthy cluster that is strained, in which the agents must do nothing |
 //! | `load` | a full buffer pool, and a trickle of changes |
 //! | `compare`, `compare_managers`, `compare_monitors`, `compare_switchover` | how long it takes and what it costs, against what was there before |
 //! | `client` | one row per commit through the virtual address, and what became of each |
 
+pub mod chaos;
 mod client;
 mod cluster;
 pub mod compare;
@@ -47,6 +50,7 @@ pub mod compare_switchover;
 mod database;
 pub mod demo;
 mod disks;
+pub mod false_alarms;
 mod image;
 mod instance;
 mod lab;

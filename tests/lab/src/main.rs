@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
+use standin_lab::chaos::{self, Fault, Options, STONITH, Under};
 use standin_lab::{Client, Filesystem, Lab, LabOptions, find_run, image, runs};
 
 /// Two nodes with real kernels, real DRBD and real MariaDB on this machine
@@ -64,6 +65,30 @@ enum Verb {
         /// How many pairs
         #[arg(long, default_value_t = 5)]
         pairs: u32,
+    },
+    /// Let random faults strike under load, and see that nothing is lost and nothing is held twice
+    Chaos {
+        /// All that is left to chance comes from it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many faults
+        #[arg(long, default_value_t = 20)]
+        faults: usize,
+        /// Who is to act on them
+        #[arg(long, default_value = "agent")]
+        manager: Under,
+        /// Only these kinds of faults
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<Fault>,
+        /// DRBD's fencing; dont-care is there to see that the run fails
+        #[arg(long, default_value = STONITH, value_parser = [STONITH, "dont-care"])]
+        fencing: String,
+    },
+    /// Strain a healthy cluster under the agents: processors, network, connections, disk; they must do nothing
+    FalseAlarms {
+        /// For how long
+        #[arg(long, default_value_t = 20)]
+        minutes: u64,
     },
     /// List the labs that are up
     List,
@@ -123,6 +148,17 @@ fn main() -> Result<()> {
         }
         Verb::CompareMonitors { calls } => standin_lab::compare_monitors::compare(calls),
         Verb::CompareSwitchover { pairs } => standin_lab::compare_switchover::compare(pairs),
+        Verb::Chaos { seed, faults, manager, only, fencing } => {
+            let mut options = Options::new(seed, faults, manager);
+            if !only.is_empty() {
+                options.kinds = only;
+            }
+            if fencing != STONITH {
+                options.fencing = "dont-care";
+            }
+            chaos::run(&options).map(drop)
+        }
+        Verb::FalseAlarms { minutes } => standin_lab::false_alarms::run(Duration::from_secs(minutes * 60)),
         Verb::List => {
             for run in runs()? {
                 println!("{}  {}  owner {}  {}", run.id, run.filesystem, run.owner, run.directory.display());

@@ -1,5 +1,6 @@
 //! The cluster managers that the scenario is played with, a file for each.
 
+mod agent;
 mod by_hand;
 mod heartbeat;
 mod keepalived;
@@ -7,6 +8,7 @@ mod pacemaker;
 mod stock_heartbeat;
 mod stock_pacemaker;
 
+pub use agent::Agent;
 pub use by_hand::ByHand;
 pub use heartbeat::Heartbeat;
 pub use keepalived::Keepalived;

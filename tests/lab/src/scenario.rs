@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Report};
+use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::image::directory;
 use crate::lab::Lab;
@@ -26,8 +26,6 @@ const ROWS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How long rows must have come without a break.
 const STEADY: Duration = Duration::from_secs(3);
-/// A row that is older says that no more come.
-const BREAK: Duration = Duration::from_secs(1);
 
 /// One thing that was done to the cluster, and what came of it.
 #[derive(Clone, Debug)]
@@ -191,16 +189,6 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// Whether the rows have come without a break for so long, by the client's report.
-    fn is_steady(report: &Report, for_so_long: Duration) -> bool {
-        let now = Instant::now();
-        let unbroken = report.outages.last().is_none_or(|outage| {
-            outage.end.is_some_and(|end| now.saturating_duration_since(end) >= for_so_long)
-        });
-        unbroken
-            && report.acknowledged.last().is_some_and(|(_, at)| now.saturating_duration_since(*at) < BREAK)
-    }
-
     /// Waits until one node serves, the other one is on and in sync, rows come steadily, and the manager rests.
     pub fn settle(&self) -> Result<()> {
         let mut why = String::new();
@@ -210,7 +198,7 @@ impl<'a> Play<'a> {
                 return Ok(false);
             }
             why = "rows do not come steadily".to_owned();
-            if !Self::is_steady(&self.client()?.report(), STEADY) {
+            if !self.client()?.look(|report| report.is_steady(STEADY)) {
                 return Ok(false);
             }
             for node in self.lab.nodes() {
@@ -272,7 +260,7 @@ impl<'a> Play<'a> {
             self.manager.kill_manager(node)?;
             let end = Instant::now() + self.manager.reaction();
             wait_until("rows to come steadily after the death of the manager", PATIENCE, || {
-                let steady = Self::is_steady(&self.client()?.report(), STEADY);
+                let steady = self.client()?.look(|report| report.is_steady(STEADY));
                 Ok((Instant::now() >= end && steady).then_some(()))
             })
             .with_context(|| self.looks())
@@ -311,7 +299,7 @@ impl<'a> Play<'a> {
             self.manager.intervene(self.cluster, survivor)?;
             self.client()?.wait_for_row_after(cut, PATIENCE)?;
             wait_until("rows to come steadily after the power cut", PATIENCE, || {
-                Ok(Self::is_steady(&self.client()?.report(), STEADY).then_some(()))
+                Ok(self.client()?.look(|report| report.is_steady(STEADY)).then_some(()))
             })
         })();
         self.end_part("power cut", start, result)?;
@@ -401,7 +389,7 @@ impl<'a> Play<'a> {
 }
 
 /// A node without power, or one that hangs, has nothing to say.
-fn keep_logs_of(node: &Node, files: &[&str], directory: &Path) -> Result<()> {
+pub(crate) fn keep_logs_of(node: &Node, files: &[&str], directory: &Path) -> Result<()> {
     let name_of = |file: &str| file.trim_start_matches('/').replace('/', "-");
     let mut commands: Vec<(String, String)> =
         files.iter().map(|file| (name_of(file), format!("cat '{file}'"))).collect();

@@ -2,7 +2,8 @@
 //!
 //! It starts no process, and is meant to run with a realtime priority. A look is one datagram with one line:
 //! the node, the moment when this program started, the time before and after the look (nanoseconds of the realtime clock,
-//! which in a node is the host's), DRBD's role here, and whether the virtual address is on an interface here.
+//! which in a node is the host's, as it was at that start: someone may set it), DRBD's role here, and whether the virtual
+//! address is on an interface here.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -29,13 +30,15 @@ struct Arguments {
 fn main() -> Result<()> {
     let Arguments { node, to, vip } = Arguments::parse();
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let started = now()?;
-    let mut next = Instant::now();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let origin = Instant::now();
+    let now = || started + origin.elapsed().as_nanos();
+    let mut next = origin;
     loop {
-        let before = now()?;
+        let before = now();
         let role = role();
         let here = is_here(vip)?;
-        let line = format!("{node} {started} {before} {} {role} {}", now()?, u8::from(here));
+        let line = format!("{node} {started} {before} {} {role} {}", now(), u8::from(here));
         // Early in a boot there is no way to the host yet; a look that is missing is noticed there.
         let _ = socket.send_to(line.as_bytes(), to);
         next += INTERVAL;
@@ -45,10 +48,6 @@ fn main() -> Result<()> {
         }
         thread::sleep(next - late);
     }
-}
-
-fn now() -> Result<u128> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())
 }
 
 /// The local role of minor 0, or `None` without DRBD.
