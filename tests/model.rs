@@ -89,7 +89,8 @@ fn two_faults_of_any_kinds_break_nothing() {
 
 #[test]
 fn killing_the_cluster_manager_and_leaving_the_rest_makes_two_holders() {
-    let faults = [Fault::MysqldDies, Fault::MysqldHangs, Fault::ReadOnly, Fault::DiskHangs, Fault::StandinKilled];
+    let faults =
+        [Fault::MysqldDies, Fault::MysqldHangs, Fault::ReadOnly, Fault::DiskHangs, Fault::StandinKilled];
     let scenario = |rules| {
         let scenario = Scenario::new(HEARTBEAT, true, 2, rules).with(&faults);
         Scenario { manager_has_an_address_script: true, ..scenario }

@@ -57,6 +57,15 @@ fn a_dead_peer_is_replaced_once_its_silence_has_lasted() {
 }
 
 #[test]
+fn a_fence_command_does_not_make_one_silent_look_a_death() {
+    let mut config = automatic();
+    config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
+    let short = Watching { silent_for: Duration::from_millis(300), ..long_silent() };
+    assert!(matches!(watch(&peer_is_dead(), &config, &short), Watch::LookAgain(_)));
+    assert!(matches!(watch(&peer_is_dead(), &config, &long_silent()), Watch::TakeOver(_)));
+}
+
+#[test]
 fn only_automatic_takes_over_by_itself() {
     for takeover in [AutomaticTakeover::Never, AutomaticTakeover::WithClusterManager] {
         let mut config = automatic();

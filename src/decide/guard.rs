@@ -51,6 +51,8 @@ pub struct Guarding {
     pub paused: Option<String>,
     /// The latest answer of DRBD's handler since this node booted.
     pub fence_answer: Option<FenceAnswer>,
+    /// The peer's agent says that its node holds something of the cluster.
+    pub peer_holds: bool,
     /// Since the end of this node's latest takeover, when nobody has acknowledged it.
     pub since_takeover: Option<Duration>,
     /// A takeover or release that runs.
@@ -160,8 +162,11 @@ pub fn guard(observation: &Observation, config: &Config, guarding: &Guarding) ->
 
 /// DRBD's handler has learnt that the peer is active, and this node's I/O is frozen since.
 fn replaced(observation: &Observation, config: &Config, guarding: &Guarding) -> Option<String> {
-    let frozen = |drbd: &Drbd| drbd.role == Role::Primary && drbd.io_suspended;
-    let told = guarding.fence_answer == Some(FenceAnswer::PeerPrimary);
+    let frozen = |drbd: &Drbd| {
+        drbd.role == Role::Primary && drbd.io_suspended && drbd.connection != Connection::Connected
+    };
+    // The handler waits for the virtual IP to be the peer's, and that waits for this node to let it go.
+    let told = guarding.fence_answer == Some(FenceAnswer::PeerPrimary) || guarding.peer_holds;
     (told && observation.drbd.known().is_some_and(frozen)).then(|| {
         format!(
             "{} has taken over while this node was held, and DRBD keeps this node from writing",

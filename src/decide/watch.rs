@@ -143,9 +143,9 @@ fn waits(plan: &Plan, config: &Config, watching: &Watching, broken_off: bool) ->
         return None;
     }
     if needs_the_peers_death(plan) {
+        // Also with a fence command: it would power off a peer that had no time for one look.
         let (silent, needed) = (watching.silent_for, config.agent.silence);
-        let confirmed = has(plan, "fence-peer");
-        return (silent < needed && !confirmed)
+        return (silent < needed)
             .then(|| format!("silent for {:.1} s of {:.1} s", silent.as_secs_f64(), needed.as_secs_f64()));
     }
     // The peer is connected and holds nothing.

@@ -133,6 +133,7 @@ struct Agent {
     wake: Sender<Wake>,
     woken: Receiver<Wake>,
     memory: Memory,
+    begins: bool,
     work: Option<Work>,
     takeover: Backoff,
     release: Backoff,
@@ -168,6 +169,7 @@ impl Agent {
             wake,
             woken,
             memory: Memory::default(),
+            begins: true,
             work: None,
             takeover: Backoff::default(),
             release: Backoff::default(),
@@ -230,6 +232,12 @@ impl Agent {
             Question::ThisNode => self.memory.saw_this_node(&seen.observation, &self.config, look.ended),
         }
         self.memory.was_active |= seen.chronicle.is_active;
+        if std::mem::take(&mut self.begins) {
+            self.memory.begin(contact::left(&self.config), &seen.observation, &self.config);
+        }
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
+        }
         if self.guards(&seen.observation) {
             self.question = Question::ThisNode;
             self.guard(look);
@@ -257,6 +265,7 @@ impl Agent {
             query: self.at_server.as_ref().map_or(Check::NotMade, of),
             carrier: seen.carrier.clone(),
             fence_answer: seen.chronicle.fence_answer,
+            peer_holds: seen.peer_holds,
             since_takeover: age(seen.chronicle.took_over),
             running: seen.running.or_else(|| self.work_goal()),
             paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
@@ -270,9 +279,6 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
-        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
-            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
-        }
         self.teller.tell(&self.config, look, &Decided::Guard(&decided, &guarding, self.rest()));
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;

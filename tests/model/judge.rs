@@ -193,8 +193,12 @@ impl Judge {
                 let request = Request::default();
                 self.keep(decide::release(&seen, config, &request), request)
             }
-            Question::Watch(known) => Verdict::Watch(decide::watch(&seen, config, &known.watching(config)).into()),
-            Question::Guard(known) => Verdict::Guard(decide::guard(&seen, config, &known.guarding(config)).into()),
+            Question::Watch(known) => {
+                Verdict::Watch(decide::watch(&seen, config, &known.watching(config)).into())
+            }
+            Question::Guard(known) => {
+                Verdict::Guard(decide::guard(&seen, config, &known.guarding(config)).into())
+            }
         }
     }
 

@@ -90,7 +90,8 @@ impl Scenario {
     fn faults(&self, world: &World, me: usize, events: &mut Vec<Event>) {
         for fault in self.faults.iter().copied().filter(|fault| fault.may_happen(world, me)) {
             if fault == Fault::StandinKilled {
-                events.extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
+                events
+                    .extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
             } else {
                 events.push(Event::Fault(me, fault));
             }
@@ -128,9 +129,8 @@ impl Scenario {
 
     fn manager_hears_nothing(&self, world: &World, me: usize) -> bool {
         let (it, other) = (&world.machines[me], &world.machines[1 - me]);
-        let hears = other.is_on()
-            && other.manager
-            && (world.clients_network_joins() || !world.replication_cut);
+        let hears =
+            other.is_on() && other.manager && (world.clients_network_joins() || !world.replication_cut);
         self.manager_has_an_address_script
             && it.is_on()
             && it.manager
@@ -262,7 +262,8 @@ impl Scenario {
             Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences),
             Event::Resume(me) => {
                 let it = &mut next.machines[*me];
-                it.memory.held |= self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
+                it.memory.held |=
+                    self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
                 it.power = Power::On;
             }
             Event::ClientLinkMended(me) => next.client_cut[*me] = false,

@@ -3,9 +3,9 @@
 use standin::plan::Action;
 
 use super::agent::{Deed, Then};
+use super::faults::Fault;
 use super::judge::{Judge, PlanId};
 use super::properties;
-use super::faults::Fault;
 use super::scenario::{Event, Scenario};
 use super::steps::Killed;
 use super::world::{Power, World};
@@ -55,7 +55,10 @@ pub(crate) fn of(event: &Event, judge: &Judge) -> String {
             format!("the agent of {} {does}", name(*me))
         }
         Event::ManagerAddsTheAddress(me) => {
-            format!("the cluster manager of {} hears nothing of the other one and adds the virtual IP", name(*me))
+            format!(
+                "the cluster manager of {} hears nothing of the other one and adds the virtual IP",
+                name(*me)
+            )
         }
     }
 }
@@ -105,7 +108,9 @@ pub(crate) fn with_step(before: &World, event: &Event, after: &World, judge: &Ju
     let Event::Step(me) = event else { return of(event, judge) };
     let mut text = format!("{}: {}", name(*me), next_step(before, *me, judge));
     match (before.machines[*me].run, after.machines[*me].run) {
-        (Some(was), Some(is)) if is.undoing && !was.undoing => text.push_str(" FAILED, what was done is undone"),
+        (Some(was), Some(is)) if is.undoing && !was.undoing => {
+            text.push_str(" FAILED, what was done is undone")
+        }
         (Some(was), None) if was.undoing => text.push_str(", and the takeover is undone"),
         (Some(_), None) if after.machines[*me].memory.then == Then::Resets => text.push_str(": stuck"),
         _ => {}
