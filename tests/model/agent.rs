@@ -143,6 +143,7 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
         },
         disk_hangs: it.disk_hangs,
         carrier_lost: world.client_cut[me],
+        settles: false,
     }
 }
 
@@ -177,17 +178,24 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
     }
 }
 
+/// Whether the node still settles after its takeover is a matter of time: both may be so.
 fn guards(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
     let it = &world.machines[me];
-    match &*judge.guard(view, known(world, me, false)) {
-        Guard::GiveUp(_) => vec![Deed::GivesUp],
-        Guard::StepDown(_) => vec![Deed::StepsDown],
-        Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends).into_iter().collect(),
-        Guard::Well(_) if it.connection == Connection::StandAlone && !it.memory.was_connected => {
-            vec![Deed::Listens]
-        }
-        Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => Vec::new(),
+    let known = known(world, me, false);
+    let mut deeds = Vec::new();
+    for settles in [false, true] {
+        let deed = match &*judge.guard(view, Known { settles, ..known }) {
+            Guard::GiveUp(_) => Some(Deed::GivesUp),
+            Guard::StepDown(_) => Some(Deed::StepsDown),
+            Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends),
+            Guard::Well(_) if it.connection == Connection::StandAlone && !it.memory.was_connected => {
+                Some(Deed::Listens)
+            }
+            Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => None,
+        };
+        deeds.extend(deed.filter(|deed| !deeds.contains(deed)));
     }
+    deeds
 }
 
 fn watches(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {

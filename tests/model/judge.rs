@@ -45,11 +45,14 @@ pub(crate) struct Known {
     pub(crate) disk_hangs: bool,
     /// The interface of the virtual IP has no carrier.
     pub(crate) carrier_lost: bool,
+    /// This node took over a moment ago, and must not give up again.
+    pub(crate) settles: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
     Standing,
+    HearsNobody,
     Takeover { waited_out: bool, from_agent: bool },
     Release,
     Watch(Known),
@@ -60,6 +63,7 @@ enum Question {
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict {
     Standing(Arc<Standing>),
+    HearsNobody(bool),
     Decided(Result<PlanId, Arc<Refusal>>),
     Watch(Arc<Watch>),
     Guard(Arc<Guard>),
@@ -117,7 +121,10 @@ impl Judge {
 
     /// The shipped judgement of whether it may be this node that is cut off.
     pub(crate) fn hears_nobody(&self, view: &View) -> bool {
-        decide::hears_nobody(&view.observation(&self.configs[view.me]))
+        match self.ask(view, Question::HearsNobody) {
+            Verdict::HearsNobody(it_does) => it_does,
+            other => unreachable!("{other:?}"),
+        }
     }
 
     /// The shipped takeover decision, for a person or a cluster manager.
@@ -183,6 +190,7 @@ impl Judge {
         let config = &self.configs[view.me];
         let seen = view.observation(config);
         match question {
+            Question::HearsNobody => Verdict::HearsNobody(decide::hears_nobody(&seen)),
             Question::Standing => Verdict::Standing(decide::standing(&seen, config).into()),
             Question::Takeover { waited_out, from_agent } => {
                 let request =
@@ -269,6 +277,7 @@ impl Known {
             },
             stalled_for: long,
             fence_answer: self.fence_answer,
+            since_takeover: self.settles.then_some(config.agent.settle / 2),
             ..Guarding::default()
         }
     }
