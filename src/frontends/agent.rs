@@ -40,6 +40,7 @@ use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
 use crate::forecast::Forecast;
 use crate::journal::Chronicle;
+use crate::node::processes;
 use crate::node::real::RealNode;
 use crate::observation::{Connection, Drbd, Fact, Observation, Past};
 
@@ -89,6 +90,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).context("a signal handler")?;
     }
+    processes::remember();
     let mut agent = Agent::new(selector, config)?;
     agent.run(&ended);
     Ok(Outcome::Done)

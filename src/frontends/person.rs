@@ -65,10 +65,7 @@ impl Run {
 
     /// Says why it must not be done, to the person and to the journal.
     pub(super) fn refuse(&mut self, goal: Goal, refusal: &Refusal) -> Outcome {
-        let event = Event::Refused { goal, request: Request::default(), reason: refusal.reason.clone() };
-        if let Err(error) = self.journal.append(&event) {
-            say_error(format_args!("warning: the journal can't be written: {error}"));
-        }
+        self.note_refusal(goal, refusal);
         if self.as_json {
             say(json!({"outcome": Outcome::Refused, "refusal": refusal}));
         } else {
@@ -77,7 +74,15 @@ impl Run {
         Outcome::Refused
     }
 
-    pub(super) fn tell_failure(&self, outcome: Outcome, failure: &Failure) {
+    /// Tells the journal alone.
+    pub(super) fn note_refusal(&mut self, goal: Goal, refusal: &Refusal) {
+        let event = Event::Refused { goal, request: Request::default(), reason: refusal.reason.clone() };
+        if let Err(error) = self.journal.append(&event) {
+            say_error(format_args!("warning: the journal can't be written: {error}"));
+        }
+    }
+
+    fn tell_failure(&self, outcome: Outcome, failure: &Failure) {
         if self.as_json {
             say(json!({"outcome": outcome, "failure": failure}));
         } else if outcome == Outcome::Refused {

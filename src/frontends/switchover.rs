@@ -21,7 +21,7 @@ use crate::journal;
 use crate::node::real::RealNode;
 use crate::node::{Node, mysqld, pacemaker, ssh};
 use crate::observation::{Connection, Fact, Observation, Past, Role};
-use crate::plan::{Action, Goal, HandOverBy, ServerAccess};
+use crate::plan::{Action, DirtyPagesLimits, Goal, HandOverBy, Plan, ServerAccess, Step, Undo};
 
 /// For the peer's plan, over ssh.
 const ASK_PEER: Duration = Duration::from_secs(15);
@@ -194,13 +194,14 @@ fn take_back(config: &Config, node: &Arc<RealNode>, run: &mut Run) -> Outcome {
     let (plan, request) = match decided {
         Ok(decided) => decided,
         Err((refusal, _)) => {
-            let outcome = run.refuse(Goal::Takeover, &refusal);
+            run.note_refusal(Goal::Takeover, &refusal);
+            say_error(&refusal);
             say_error(format_args!(
                 "\n{this} has given everything up and may not take over; see standin status on both nodes, and type on the one \
                  that may serve: standin takeover"
             ));
-            // Nobody may serve now, and that is not what "nothing was changed" says.
-            return if outcome == Outcome::Refused { Outcome::Stuck } else { outcome };
+            // Nobody may serve now: that is not what "refused, nothing was touched" says.
+            return Outcome::Stuck;
         }
     };
     run.reporter.heading(config, &plan);
@@ -219,27 +220,28 @@ fn take_back(config: &Config, node: &Arc<RealNode>, run: &mut Run) -> Outcome {
 }
 
 /// Under a cluster manager that did not move it the server still runs here, with the limits of dirty pages at zero.
-fn restore(node: &Arc<RealNode>, run: &Run, switchover: &Switchover) {
-    for undo in switchover.give_up.steps.iter().filter_map(|step| step.undo.as_ref()) {
-        let attempt = crate::node::Attempt::new(undo.deadline, Box::new(Silent));
-        if let Err(failure) = node.apply(&undo.action, &attempt) {
-            let commands = undo.action.commands().join("; ");
-            run.reporter.warn(&format!(
-                "{}: {}; if mysqld still runs here: {commands}",
-                undo.action.name(),
-                failure.seen
-            ));
-        }
+fn restore(node: &Arc<RealNode>, run: &mut Run, switchover: &Switchover) {
+    let undos = switchover.give_up.steps.iter().filter_map(|step| step.undo.clone());
+    let steps = undos.map(|Undo { action, deadline }| Step { action, deadline, undo: None }).collect();
+    let reason = "the cluster manager did not move the service".to_owned();
+    let plan = Plan { goal: Goal::Switchover, reason, warnings: Vec::new(), steps };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let ended = Executor::new(node.clone(), run.journal.as_mut(), run.reporter.clone(), interrupted).run(
+        &plan,
+        Request::default(),
+        &Past::default(),
+    );
+    if let Some((step, failure)) = &ended.failed {
+        let commands: Vec<String> = plan.steps.iter().flat_map(|step| step.action.commands()).collect();
+        run.reporter.warn(&format!(
+            "{step}: {}; if mysqld still runs here: {}",
+            failure.seen,
+            commands.join("; ")
+        ));
     }
 }
 
-struct Silent;
-
-impl crate::node::Progress for Silent {
-    fn report(&self, _: &str) {}
-}
-
-fn finish(config: &Config, plan: &crate::plan::Plan, ended: &Ended, begun: Instant, as_json: bool) {
+fn finish(config: &Config, plan: &Plan, ended: &Ended, begun: Instant, as_json: bool) {
     if as_json {
         say(report::as_json(ended, begun.elapsed()));
     } else {
@@ -320,10 +322,7 @@ fn look(
     })
 }
 
-fn dirty_pages(
-    config: &Config,
-    unfinished: Option<&journal::Unfinished>,
-) -> Fact<crate::plan::DirtyPagesLimits> {
+fn dirty_pages(config: &Config, unfinished: Option<&journal::Unfinished>) -> Fact<DirtyPagesLimits> {
     let Some(credentials) = &config.mysqld.credentials else {
         return Fact::Unknown("no mysqld.credentials are configured".to_owned());
     };

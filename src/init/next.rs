@@ -68,7 +68,9 @@ fn credentials(cluster: &str) -> Step {
     let why = "Give standin an account, so that a takeover verifies a query; on the active node, in the mysql client, \
                and in the file on both nodes:";
     let lines = vec![
-        "CREATE USER standin@'%' IDENTIFIED BY '…';  -- it needs no privilege".to_owned(),
+        "CREATE USER standin@'%' IDENTIFIED BY '…';  -- a takeover needs no privilege".to_owned(),
+        "GRANT SUPER ON *.* TO standin@'%';  -- MySQL: SYSTEM_VARIABLES_ADMIN; only for a switchover that prepares its shutdown"
+            .to_owned(),
         format!("install -m 600 /dev/null /etc/standin/{cluster}.cnf"),
         format!("editor /etc/standin/{cluster}.cnf   # [client], user=standin, password=…"),
         format!("then, in the configuration: credentials: /etc/standin/{cluster}.cnf"),

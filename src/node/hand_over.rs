@@ -48,15 +48,11 @@ pub(crate) fn hand_over(
     attempt: &Attempt,
 ) -> Result<Applied, Failure> {
     let result = match by {
-        HandOverBy::Agent => wait(sight, attempt, &format!("the agent of {}", sight.peer), || None),
+        HandOverBy::Agent => wait(sight, attempt, &format!("the agent of {}", sight.peer), || Word::None),
         HandOverBy::Person { remote } => {
             attempt.report(&format!("TYPE NOW on {}: {}", sight.peer, shell_words(remote)));
-            wait(
-                sight,
-                attempt,
-                &format!("somebody to type on {}: {}", sight.peer, shell_words(remote)),
-                || None,
-            )
+            let whom = format!("somebody to type on {}: {}", sight.peer, shell_words(remote));
+            wait(sight, attempt, &whom, || Word::None)
         }
         HandOverBy::Ssh { address, remote } => over_ssh(*address, remote, line, sight, attempt),
         HandOverBy::Manager { command, .. } => by_manager(command, sight, attempt),
@@ -91,17 +87,28 @@ fn over_ssh(
                 last = said;
             }
         }
-        let code = line.ended()?;
+        let Some(code) = line.ended() else { return Word::Busy };
         let since = *ended_at.get_or_insert_with(Instant::now);
-        (code != Some(0) && since.elapsed() >= SECOND_CHANCE).then(|| {
-            let code = code
-                .map_or_else(|| "without an exit code".to_owned(), |code| format!("with exit code {code}"));
-            format!(
-                "its takeover ended {code}; it said last: {:?} (standin history there tells more)",
-                last.trim()
-            )
-        })
+        if code == Some(0) || since.elapsed() < SECOND_CHANCE {
+            return Word::None;
+        }
+        let code =
+            code.map_or_else(|| "without an exit code".to_owned(), |code| format!("with exit code {code}"));
+        Word::GivenUp(format!(
+            "its takeover ended {code}; it said last: {:?} (standin history there tells more)",
+            last.trim()
+        ))
     })
+}
+
+/// What whoever makes the peer active says of it.
+enum Word {
+    /// Nothing: what is seen counts.
+    None,
+    /// It is not done yet, and may still undo what is seen.
+    Busy,
+    /// It failed.
+    GivenUp(String),
 }
 
 fn by_manager(words: &[String], sight: Sight<'_>, attempt: &Attempt) -> Result<Applied, Failure> {
@@ -111,7 +118,7 @@ fn by_manager(words: &[String], sight: Sight<'_>, attempt: &Attempt) -> Result<A
         Err(error) => Some(error.to_string()),
     };
     match finished {
-        None => wait(sight, attempt, "the cluster manager", || None),
+        None => wait(sight, attempt, "the cluster manager", || Word::None),
         Some(cause) => Err(not_active(sight, format!("the cluster manager did not move it: {cause}"))),
     }
 }
@@ -136,20 +143,21 @@ fn wait(
     sight: Sight<'_>,
     attempt: &Attempt,
     whom: &str,
-    mut given_up: impl FnMut() -> Option<String>,
+    mut word: impl FnMut() -> Word,
 ) -> Result<Applied, Failure> {
     let begun = Instant::now();
     let mut told = Instant::now();
     loop {
-        let refusal = given_up();
+        // Asked before the look: what is said then is no older than what is seen.
+        let said = word();
         let (is_active, seen) = look(sight);
-        if is_active {
+        if is_active && !matches!(said, Word::Busy) {
             return Ok(
                 Applied::done().note(format!("{} is Primary, and {} answers there", sight.peer, sight.vip))
             );
         }
-        if let Some(refusal) = refusal {
-            return Err(not_active(sight, refusal));
+        if let Word::GivenUp(cause) = said {
+            return Err(not_active(sight, cause));
         }
         if attempt.is_cancelled() || attempt.remaining().is_zero() {
             let waited = begun.elapsed().as_secs_f64();

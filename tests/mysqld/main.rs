@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backlog;
+mod dirty_pages;
 mod mysql_server;
 mod server;
 mod unit;

@@ -31,6 +31,8 @@ struct Moved {
     dirty: u64,
     /// How long the shutdown of mysqld took, as the journal says.
     shutdown: f64,
+    /// What came of the flush.
+    flush: String,
 }
 
 /// Runs the pairs and prints each outage, each ratio and their median.
@@ -61,11 +63,12 @@ pub fn compare(pairs: u32) -> Result<()> {
             active = lab.peer(active);
             let name = if contender == Contender::Plain { "release + takeover" } else { "switchover" };
             line += &format!(
-                "   {name} {:.2} [{:.2}; {:.1}; {}]",
+                "   {name} {:.2} [{:.2}; {:.1}; {}{}]",
                 moved.outage.as_secs_f64(),
                 moved.shutdown,
                 moved.took.as_secs_f64(),
-                moved.dirty
+                moved.dirty,
+                moved.flush
             );
             outages[usize::from(contender == Contender::Switchover)] = moved.outage.as_secs_f64();
         }
@@ -107,6 +110,13 @@ fn go(lab: &Lab, cluster: &Cluster<'_>, client: &Client, from: &Node, contender:
         }
     }
     let took = begun.elapsed();
+    let flush = match contender {
+        Contender::Plain => String::new(),
+        Contender::Switchover => {
+            let ended = ended(cluster, from, "flush-dirty-pages")?;
+            format!("; {}", ended["note"].as_str().unwrap_or_default())
+        }
+    };
     client.wait_for_row_after(Instant::now(), PATIENCE)?;
     let outage = client
         .report()
@@ -117,11 +127,13 @@ fn go(lab: &Lab, cluster: &Cluster<'_>, client: &Client, from: &Node, contender:
     // One whose first failure was a slow answer before it is none of this move.
     ensure!(outage.end.is_some(), "the outage has no end yet");
     client.wait_for_rows(ROWS)?;
-    Ok(Moved { outage: outage.duration(), took, dirty, shutdown: shutdown(cluster, from)? })
+    let shutdown = ended(cluster, from, "stop-mysqld")?["seconds"].as_f64().context("no seconds")?;
+    Ok(Moved { outage: outage.duration(), took, dirty, shutdown, flush })
 }
 
-fn shutdown(cluster: &Cluster<'_>, node: &Node) -> Result<f64> {
-    let journal: Vec<Value> = cluster.journal(node)?;
-    let ended = journal.iter().rfind(|entry| entry["event"] == "step-end" && entry["step"] == "stop-mysqld");
-    ended.and_then(|entry| entry["seconds"].as_f64()).context("the journal has no end of stop-mysqld")
+/// The last end of a step in a node's journal.
+fn ended(cluster: &Cluster<'_>, node: &Node, step: &str) -> Result<Value> {
+    let journal = cluster.journal(node)?;
+    let found = journal.into_iter().rfind(|entry| entry["event"] == "step-end" && entry["step"] == step);
+    found.with_context(|| format!("the journal has no end of {step}"))
 }
