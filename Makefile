@@ -77,7 +77,7 @@ fuzz:
 	tests/fuzz $(SECONDS_EACH)
 
 model:
-	STANDIN_MODEL_FAULTS_BY_HAND=2 $(CARGO) test --locked --release --package standin --test model -- --nocapture --test-threads 1
+	STANDIN_MODEL_FAULTS_BY_HAND=2 $(CARGO) test --locked --package standin --test model -- --nocapture --test-threads 1
 
 lab-test: lab
 	tests/lab/run-tests
