@@ -139,6 +139,8 @@ fn a_dead_server_without_a_peer_is_started_again_here() {
         drbd(seen).connection = Connection::Connecting;
     });
     assert!(matches!(guard(&seen, &alone(), &often()), Guard::Mend(_)));
+    let broken = Guarding { write: Check::Failed("EROFS".to_owned()), ..often() };
+    assert!(matches!(guard(&seen, &alone(), &broken), Guard::Stay(_)), "it would not start");
     let under_heartbeat = guard(&seen, &config(), &often());
     assert!(matches!(under_heartbeat, Guard::Stay(_)), "{under_heartbeat:?}");
 }

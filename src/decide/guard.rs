@@ -155,7 +155,7 @@ pub fn guard(observation: &Observation, config: &Config, guarding: &Guarding) ->
     }
     match why_not_the_peer(observation, config, guarding) {
         None => Guard::GiveUp(wrong),
-        Some(why) if can_be_mended(observation, config) => Guard::Mend(format!("{wrong}; {why}")),
+        Some(why) if can_be_mended(observation, config, guarding) => Guard::Mend(format!("{wrong}; {why}")),
         Some(why) => Guard::Stay(format!("{wrong}; {why}")),
     }
 }
@@ -286,7 +286,8 @@ fn why_not_the_peer(observation: &Observation, config: &Config, guarding: &Guard
 }
 
 /// Everything but the server, or the address, is here.
-fn can_be_mended(observation: &Observation, config: &Config) -> bool {
+fn can_be_mended(observation: &Observation, config: &Config, guarding: &Guarding) -> bool {
+    let written = failed(&guarding.write, "a write", config.agent.write_limit).is_none();
     let primary = |drbd: &Drbd| drbd.role == Role::Primary && !drbd.io_suspended;
     let gone = observation.mysqld.known().is_some_and(|mysqld| mysqld.processes.is_empty())
         || observation.vip.here == Fact::Known(None);
@@ -294,5 +295,6 @@ fn can_be_mended(observation: &Observation, config: &Config) -> bool {
         && observation.drbd.known().is_some_and(primary)
         && of_mount(observation, config).is_none()
         && observation.mount.known().is_some()
+        && written
         && gone
 }

@@ -20,7 +20,12 @@ pub struct Agent;
 
 impl Agent {
     /// What the cluster's configuration needs beside its defaults.
-    pub const MORE: &'static [&'static str] = &["agent:", "  takeover: automatic", "  self_fence: true"];
+    pub const MORE: &'static [&'static str] = &[
+        "agent:",
+        "  takeover: automatic",
+        "  self_fence: true",
+        "  listen: ['127.0.0.1:7780', '10.77.1.1:7780', '10.77.1.2:7780']",
+    ];
 
     /// Whether the agent runs on a node.
     pub fn runs(node: &Node) -> Result<bool> {
