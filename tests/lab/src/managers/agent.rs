@@ -37,6 +37,11 @@ impl Agent {
         node.run_ok(&format!("systemctl --quiet enable {UNIT}; systemctl restart {UNIT}; sync")).map(drop)
     }
 
+    /// Tells the agent that a person knows of what it did: a node that has just taken over may give up again.
+    pub fn acknowledge(node: &Node) -> Result<()> {
+        node.run_ok("standin acknowledge").map(drop)
+    }
+
     /// Ends the agent on a node in order; what serves goes on.
     pub fn stop(node: &Node) -> Result<()> {
         node.run_ok(&format!("systemctl stop {UNIT}")).map(drop)
@@ -57,7 +62,7 @@ impl Manager for Agent {
                 Ok(Self::runs(node)?.then_some(()))
             })?;
         }
-        Ok(())
+        lab.on_both(Self::acknowledge).map(drop)
     }
 
     fn move_to(&self, _lab: &Lab, node: &Node) -> Result<()> {
