@@ -57,16 +57,18 @@ fn a_power_cut_costs_little_more_than_the_bare_commands() -> Result<()> {
                 lab.on_both(Agent::stop)?;
                 fresh(lab)?;
             }
+            // What DRBD asks when it is promoted is no part of the floor.
+            cluster.configure(&configured("dont-care"))?;
             one.serve()?;
             let client = Client::start(lab)?;
             client.wait_for_rows(ROWS)?;
             one.power_cut()?;
-            // What DRBD asks when it is promoted is no part of the floor.
             floors.push(lab.floor_takeover(two, &client)?.as_secs_f64());
             drop(client);
             fresh(lab)?;
 
             cluster.forget()?;
+            cluster.configure(&configured(STONITH))?;
             Agent.start(lab, &cluster)?;
             let client = Client::start(lab)?;
             client.wait_for_rows(ROWS * 3)?;
