@@ -26,7 +26,10 @@ const STALL: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(20);
 /// For the agents to start, and for rows to come again.
 const SOON: Duration = Duration::from_secs(60);
-const SPIN: &str = "exec nice -n -20 sh -c 'while :; do :; done'";
+/// It ends by itself, for [`STRAIN`]: nobody else would come to end it.
+const SPIN: &str = "exec nice -n -20 bash -c 'while [ $SECONDS -lt 60 ]; do :; done'";
+/// For those that spin to end, on machines that have had no time for anything else.
+const ENDED: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 40;
 
 /// One kind of strain.
@@ -137,7 +140,7 @@ fn apply(lab: &Lab, strain: Strain) -> Result<()> {
         Strain::SpinInside => {
             let spinning = [active.spawn(SPIN)?, active.spawn(SPIN)?];
             std::thread::sleep(STRAIN);
-            spinning.iter().try_for_each(|one| one.signal("KILL"))
+            spinning.iter().try_for_each(|one| one.wait(ENDED).map(drop))
         }
         Strain::SpinOutside => {
             let _spinning = Spinning::start(2)?;
