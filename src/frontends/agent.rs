@@ -352,7 +352,9 @@ impl Agent {
     }
 
     fn check_the_rest(&mut self, now: Instant) {
-        if self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
+        // What failed once is asked for again at the next look, so that one failure does not count as several.
+        let failed = self.at_disk.latest().is_some_and(|look| matches!(look.seen, Check::Failed(_)));
+        if failed || self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
             self.at_disk.ask(());
             self.wrote = Some(now);
         }
