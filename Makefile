@@ -1,7 +1,7 @@
 # Two commands do all their own set-up on a fresh Debian machine with a Rust toolchain: make demo, make test.
 CARGO ?= cargo
 
-.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit bench-agent bench-forecast lab-test fuzz clean chaos
+.PHONY: help demo test fast check deb rpm lab bench bench-managers bench-switchover bench-audit bench-agent bench-forecast lab-test fuzz model clean chaos
 
 help:
 	@echo 'make demo      two kernels, a power cut, a takeover, no lost row (root; installs what the lab needs)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make bench-agent   what the agent costs beside a server: memory and processor over a minute (root)'
 	@echo 'make bench-forecast   the forecast of crash recovery against twenty crashes of a real server (ten minutes)'
+	@echo 'make model     the search of docs/model.md with all that takes minutes'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make deb       build the package: target/debian/standin_*.deb'
 	@echo 'make rpm       the same for RPM: target/generate-rpm/standin-*.rpm'
@@ -74,6 +75,9 @@ bench-forecast:
 
 fuzz:
 	tests/fuzz $(SECONDS_EACH)
+
+model:
+	STANDIN_MODEL_FAULTS_BY_HAND=2 $(CARGO) test --locked --package standin --test model -- --nocapture --test-threads 1
 
 lab-test: lab
 	tests/lab/run-tests

@@ -139,6 +139,8 @@ fn a_dead_server_without_a_peer_is_started_again_here() {
         drbd(seen).connection = Connection::Connecting;
     });
     assert!(matches!(guard(&seen, &alone(), &often()), Guard::Mend(_)));
+    let broken = Guarding { write: Check::Failed("EROFS".to_owned()), ..often() };
+    assert!(matches!(guard(&seen, &alone(), &broken), Guard::Stay(_)), "it would not start");
     let under_heartbeat = guard(&seen, &config(), &often());
     assert!(matches!(under_heartbeat, Guard::Stay(_)), "{under_heartbeat:?}");
 }
@@ -176,6 +178,10 @@ fn frozen_io_is_waited_out_until_the_handler_says_that_the_peer_is_active() {
     assert!(matches!(guard(&frozen, &alone(), &asked(None)), Guard::Suspicious(_)));
     let told = guard(&frozen, &alone(), &asked(Some(FenceAnswer::PeerPrimary)));
     assert!(matches!(told, Guard::StepDown(_)), "{told:?}");
+    let by_its_agent = guard(&frozen, &alone(), &Guarding { peer_holds: true, ..asked(None) });
+    assert!(matches!(by_its_agent, Guard::StepDown(_)), "{by_its_agent:?}");
+    let writes = guard(&active(), &alone(), &Guarding { peer_holds: true, ..often() });
+    assert!(matches!(writes, Guard::Well(_)), "only a node that can't write steps down: {writes:?}");
 }
 
 #[test]

@@ -42,6 +42,11 @@ agent: {takeover: with-cluster-manager, self_fence: true}
 ";
 const PAUSES: [Fault; 2] = [Fault::ShortPause, Fault::LongPause];
 
+/// How many faults may follow on each other where people act, too: `STANDIN_MODEL_FAULTS_BY_HAND`, or 1, because 2 take minutes.
+fn faults_by_hand() -> u8 {
+    std::env::var("STANDIN_MODEL_FAULTS_BY_HAND").ok().and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
 /// DRBD has standin's fence-peer handler, and the agents act alone.
 fn agents(settings: &str, faults: u8) -> Scenario {
     Scenario { hands: false, ..Scenario::new(settings, true, faults, Rules::all()) }
@@ -88,8 +93,22 @@ fn two_faults_of_any_kinds_break_nothing() {
 }
 
 #[test]
+fn two_faults_of_any_kinds_break_nothing_with_a_fence_command() {
+    holds("two faults, agents with a fence command", agents(WITH_FENCE, 2));
+}
+
+#[test]
+fn while_nobody_is_paused_it_does_not_matter_who_asks() {
+    let faults = faults_by_hand();
+    let name = |who| format!("faults in a row: {faults}, {who}, nobody is paused");
+    holds(&name("agents and hands"), agents_and_hands(AUTOMATIC, faults).without(&PAUSES));
+    holds(&name("by hand"), agents_and_hands(BY_HAND, faults).without(&PAUSES));
+}
+
+#[test]
 fn killing_the_cluster_manager_and_leaving_the_rest_makes_two_holders() {
-    let faults = [Fault::MysqldDies, Fault::MysqldHangs, Fault::ReadOnly, Fault::DiskHangs, Fault::StandinKilled];
+    let faults =
+        [Fault::MysqldDies, Fault::MysqldHangs, Fault::ReadOnly, Fault::DiskHangs, Fault::StandinKilled];
     let scenario = |rules| {
         let scenario = Scenario::new(HEARTBEAT, true, 2, rules).with(&faults);
         Scenario { manager_has_an_address_script: true, ..scenario }
@@ -136,6 +155,11 @@ fn what_is_not_promised_is_found() {
     finds("by hand, a Consistent disk after a fence", hands.with(&[Fault::PowerCut]), NOTHING_LOST);
     let hands = agents_and_hands(AUTOMATIC, 2).with(&[Fault::PowerCut, Fault::LongPause]);
     finds("by hand, after a pause of the standby", hands, NOTHING_LOST);
+    let boot = agents(AUTOMATIC, 2).with(&[Fault::PowerCut]);
+    let boot = Scenario { boots_are_slow: false, ..boot };
+    finds("a machine boots within the first steps of a takeover", boot, NOTHING_LOST);
+    let links = [Fault::ClientLinkCut, Fault::ReplicationLinkCut];
+    finds("each node is cut off in turn", agents(AUTOMATIC, 3).with(&links), ONE_HOLDER);
 }
 
 #[test]
@@ -147,24 +171,4 @@ fn where_nobody_serves_after_one_fault_each_node_says_why() {
             assert!(reasons.iter().any(|reason| end.contains(reason)), "{end}");
         }
     }
-}
-
-#[test]
-#[ignore = "needs minutes: make model"]
-fn two_faults_of_any_kinds_break_nothing_with_a_fence_command() {
-    holds("two faults, agents with a fence command", agents(WITH_FENCE, 2));
-}
-
-#[test]
-#[ignore = "needs minutes: make model"]
-fn two_faults_without_a_pause_break_nothing_whoever_asks() {
-    holds("two faults, agents and hands, nobody is paused", agents_and_hands(AUTOMATIC, 2).without(&PAUSES));
-    holds("two faults, by hand, nobody is paused", agents_and_hands(BY_HAND, 2).without(&PAUSES));
-}
-
-#[test]
-#[ignore = "needs minutes: make model"]
-fn a_boot_inside_the_first_steps_of_a_takeover_is_found() {
-    let scenario = Scenario { boots_are_slow: false, ..agents(AUTOMATIC, 2) };
-    finds("a machine boots within the first steps", scenario, NOTHING_LOST);
 }

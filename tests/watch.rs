@@ -57,6 +57,28 @@ fn a_dead_peer_is_replaced_once_its_silence_has_lasted() {
 }
 
 #[test]
+fn a_fence_command_does_not_make_one_silent_look_a_death() {
+    let mut config = automatic();
+    config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
+    let short = Watching { silent_for: Duration::from_millis(300), ..long_silent() };
+    assert!(matches!(watch(&peer_is_dead(), &config, &short), Watch::LookAgain(_)));
+    assert!(matches!(watch(&peer_is_dead(), &config, &long_silent()), Watch::TakeOver(_)));
+}
+
+#[test]
+fn a_peer_that_lives_and_has_let_the_address_go_for_long_is_fenced() {
+    let mut config = automatic();
+    config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
+    let mut seen = seen_by(1);
+    seen.vip.answer = Fact::Known(None);
+    let after = |vip_silent_for| Watching { vip_silent_for, in_step: true, ..Watching::default() };
+    let early = watch(&seen, &config, &after(config.limits.wait_vip_gone / 2));
+    assert!(matches!(early, Watch::LookAgain(_)), "{early:?}");
+    let late = watch(&seen, &config, &after(config.limits.wait_vip_gone));
+    assert!(matches!(late, Watch::TakeOver(_)), "{late:?}");
+}
+
+#[test]
 fn only_automatic_takes_over_by_itself() {
     for takeover in [AutomaticTakeover::Never, AutomaticTakeover::WithClusterManager] {
         let mut config = automatic();

@@ -51,6 +51,8 @@ pub struct Guarding {
     pub paused: Option<String>,
     /// The latest answer of DRBD's handler since this node booted.
     pub fence_answer: Option<FenceAnswer>,
+    /// The peer's agent says that its node holds something of the cluster.
+    pub peer_holds: bool,
     /// Since the end of this node's latest takeover, when nobody has acknowledged it.
     pub since_takeover: Option<Duration>,
     /// A takeover or release that runs.
@@ -153,15 +155,18 @@ pub fn guard(observation: &Observation, config: &Config, guarding: &Guarding) ->
     }
     match why_not_the_peer(observation, config, guarding) {
         None => Guard::GiveUp(wrong),
-        Some(why) if can_be_mended(observation, config) => Guard::Mend(format!("{wrong}; {why}")),
+        Some(why) if can_be_mended(observation, config, guarding) => Guard::Mend(format!("{wrong}; {why}")),
         Some(why) => Guard::Stay(format!("{wrong}; {why}")),
     }
 }
 
 /// DRBD's handler has learnt that the peer is active, and this node's I/O is frozen since.
 fn replaced(observation: &Observation, config: &Config, guarding: &Guarding) -> Option<String> {
-    let frozen = |drbd: &Drbd| drbd.role == Role::Primary && drbd.io_suspended;
-    let told = guarding.fence_answer == Some(FenceAnswer::PeerPrimary);
+    let frozen = |drbd: &Drbd| {
+        drbd.role == Role::Primary && drbd.io_suspended && drbd.connection != Connection::Connected
+    };
+    // The handler waits for the virtual IP to be the peer's, and that waits for this node to let it go.
+    let told = guarding.fence_answer == Some(FenceAnswer::PeerPrimary) || guarding.peer_holds;
     (told && observation.drbd.known().is_some_and(frozen)).then(|| {
         format!(
             "{} has taken over while this node was held, and DRBD keeps this node from writing",
@@ -281,7 +286,8 @@ fn why_not_the_peer(observation: &Observation, config: &Config, guarding: &Guard
 }
 
 /// Everything but the server, or the address, is here.
-fn can_be_mended(observation: &Observation, config: &Config) -> bool {
+fn can_be_mended(observation: &Observation, config: &Config, guarding: &Guarding) -> bool {
+    let written = failed(&guarding.write, "a write", config.agent.write_limit).is_none();
     let primary = |drbd: &Drbd| drbd.role == Role::Primary && !drbd.io_suspended;
     let gone = observation.mysqld.known().is_some_and(|mysqld| mysqld.processes.is_empty())
         || observation.vip.here == Fact::Known(None);
@@ -289,5 +295,6 @@ fn can_be_mended(observation: &Observation, config: &Config) -> bool {
         && observation.drbd.known().is_some_and(primary)
         && of_mount(observation, config).is_none()
         && observation.mount.known().is_some()
+        && written
         && gone
 }

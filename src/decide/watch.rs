@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Standing, standing};
-use super::{Decision, Refusal, RefusalKind, Request, refuse, takeover};
+use super::{Decision, Refusal, RefusalKind, Request, answers, refuse, takeover};
 use crate::config::{AutomaticTakeover, Config};
 use crate::observation::{Fact, Observation};
 use crate::plan::{Goal, Plan};
@@ -94,7 +94,7 @@ pub fn watch(observation: &Observation, config: &Config, watching: &Watching) ->
     if needs_the_peers_death(&plan) && !watching.in_step && !broken_off {
         return Watch::Refuse(out_of_step(&plan, config));
     }
-    match waits(&plan, config, watching, broken_off) {
+    match waits(&plan, observation, config, watching, broken_off) {
         Some(text) => Watch::LookAgain(format!("{}; {text}", plan.reason)),
         None => Watch::TakeOver(plan.reason),
     }
@@ -138,14 +138,24 @@ fn out_of_step(plan: &Plan, config: &Config) -> Refusal {
 }
 
 /// What is still waited for.
-fn waits(plan: &Plan, config: &Config, watching: &Watching, broken_off: bool) -> Option<String> {
+fn waits(
+    plan: &Plan,
+    observation: &Observation,
+    config: &Config,
+    watching: &Watching,
+    broken_off: bool,
+) -> Option<String> {
     if broken_off {
         return None;
     }
+    // The plan fences a peer that lives, and has let the virtual IP go for as long as a takeover waits for it.
+    if has(plan, "fence-peer") && answers(observation) {
+        return None;
+    }
     if needs_the_peers_death(plan) {
+        // Also with a fence command: it would power off a peer that had no time for one look.
         let (silent, needed) = (watching.silent_for, config.agent.silence);
-        let confirmed = has(plan, "fence-peer");
-        return (silent < needed && !confirmed)
+        return (silent < needed)
             .then(|| format!("silent for {:.1} s of {:.1} s", silent.as_secs_f64(), needed.as_secs_f64()));
     }
     // The peer is connected and holds nothing.

@@ -4,7 +4,7 @@ use super::Recovery;
 
 /// The figures before any history, measured with MariaDB 10.11 on a plain virtual disk with nothing cached: the fixed part in
 /// seconds, seconds per MiB of redo log, seconds per thousand pages.
-const FIRST: [f64; 3] = [0.15, 0.012, 0.12];
+const FIRST: [f64; 3] = [0.15, 0.006, 0.06];
 
 /// No figure is learnt that is this many times larger or smaller than the first one.
 const FARTHEST: f64 = 50.0;
@@ -15,8 +15,8 @@ const FIRST_PAGES_PER_MIB: f64 = 60.0;
 /// Below this, in seconds, the error of a measured time is that of the measuring: it counts as much as at this time.
 const RESOLUTION: f64 = 0.25;
 
-/// A recovery that misses by more than this part of its time (because the disk was busy with something else) counts less.
-const TOLERANCE: f64 = 0.3;
+/// More than it takes to come to rest.
+const ROUNDS: usize = 2000;
 
 /// How strongly a figure is held to the first one, scaled to this node, in units of a recovery's weight.
 const HOLD: f64 = 0.03;
@@ -50,8 +50,8 @@ impl Model {
     /// Learns from recoveries.
     ///
     /// Least squares of the relative errors, each figure held to the first one times a common factor, which is the median of
-    /// how much slower this node was: with one recovery there is no telling redo log from pages, only slow from fast.
-    /// Recoveries that miss far get less weight in each round (Huber's weights).
+    /// how much slower this node was: with one recovery there is no telling redo log from pages, only slow from fast. As the
+    /// errors are relative, one recovery that took ten times as long beside a busy disk counts no more than any other.
     pub(super) fn learnt(history: &[Recovery]) -> Self {
         let measured: Vec<(Work, f64)> = history.iter().map(|recovery| measured(recovery, history)).collect();
         let mut ratios: Vec<f64> = measured
@@ -61,32 +61,23 @@ impl Model {
         let scale = median(&mut ratios).unwrap_or(1.0).clamp(1.0 / FARTHEST, FARTHEST);
         let held_to = FIRST.map(|figure| figure * scale);
         let mut figures = held_to;
-        for _ in 0..10 {
-            let weights: Vec<f64> = measured
-                .iter()
-                .map(|(work, seconds)| {
-                    let miss = (work.times(&figures) - seconds).abs() / seconds.max(RESOLUTION);
-                    TOLERANCE / miss.max(TOLERANCE)
-                })
-                .collect();
-            descend(&mut figures, &held_to, &measured, &weights);
-        }
+        descend(&mut figures, &held_to, &measured);
         Self(figures)
     }
 }
 
-/// Minimizes the weighted squares one figure at a time, within bounds; the sum is convex, so that this ends at its minimum.
-fn descend(figures: &mut [f64; 3], held_to: &[f64; 3], measured: &[(Work, f64)], weights: &[f64]) {
-    for _ in 0..200 {
+/// Minimizes the squares one figure at a time, within bounds; the sum is convex, so that this ends at its minimum.
+fn descend(figures: &mut [f64; 3], held_to: &[f64; 3], measured: &[(Work, f64)]) {
+    for _ in 0..ROUNDS {
         for index in 0..figures.len() {
             let mut curvature = HOLD / held_to[index].powi(2);
             let mut pull = HOLD / held_to[index];
-            for ((work, seconds), weight) in measured.iter().zip(weights) {
+            for (work, seconds) in measured {
                 let unit = seconds.max(RESOLUTION);
                 let amount = work.0[index] / unit;
                 let others = work.times(figures) - work.0[index] * figures[index];
-                curvature += weight * amount * amount;
-                pull += weight * amount * (seconds - others) / unit;
+                curvature += amount * amount;
+                pull += amount * (seconds - others) / unit;
             }
             figures[index] = (pull / curvature).clamp(FIRST[index] / FARTHEST, FIRST[index] * FARTHEST);
         }

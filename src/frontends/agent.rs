@@ -40,6 +40,7 @@ use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
 use crate::failure::Outcome;
 use crate::forecast::Forecast;
 use crate::journal::Chronicle;
+use crate::node::processes;
 use crate::node::real::RealNode;
 use crate::observation::{Connection, Drbd, Fact, Observation, Past};
 
@@ -89,6 +90,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).context("a signal handler")?;
     }
+    processes::remember();
     let mut agent = Agent::new(selector, config)?;
     agent.run(&ended);
     Ok(Outcome::Done)
@@ -133,6 +135,7 @@ struct Agent {
     wake: Sender<Wake>,
     woken: Receiver<Wake>,
     memory: Memory,
+    begins: bool,
     work: Option<Work>,
     takeover: Backoff,
     release: Backoff,
@@ -168,6 +171,7 @@ impl Agent {
             wake,
             woken,
             memory: Memory::default(),
+            begins: true,
             work: None,
             takeover: Backoff::default(),
             release: Backoff::default(),
@@ -230,6 +234,12 @@ impl Agent {
             Question::ThisNode => self.memory.saw_this_node(&seen.observation, &self.config, look.ended),
         }
         self.memory.was_active |= seen.chronicle.is_active;
+        if std::mem::take(&mut self.begins) {
+            self.memory.begin(contact::left(&self.config), &seen.observation, &self.config);
+        }
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
+        }
         if self.guards(&seen.observation) {
             self.question = Question::ThisNode;
             self.guard(look);
@@ -257,6 +267,7 @@ impl Agent {
             query: self.at_server.as_ref().map_or(Check::NotMade, of),
             carrier: seen.carrier.clone(),
             fence_answer: seen.chronicle.fence_answer,
+            peer_holds: seen.peer_holds,
             since_takeover: age(seen.chronicle.took_over),
             running: seen.running.or_else(|| self.work_goal()),
             paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
@@ -270,9 +281,6 @@ impl Agent {
         }
         guarding.failures = self.memory.failures();
         let decided = decide::guard(&seen.observation, &self.config, &guarding);
-        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
-            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
-        }
         self.teller.tell(&self.config, look, &Decided::Guard(&decided, &guarding, self.rest()));
         if self.work.is_some() || self.release.holds(now).is_some() {
             return;
@@ -344,7 +352,9 @@ impl Agent {
     }
 
     fn check_the_rest(&mut self, now: Instant) {
-        if self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
+        // What failed once is asked for again at the next look, so that one failure does not count as several.
+        let failed = self.at_disk.latest().is_some_and(|look| matches!(look.seen, Check::Failed(_)));
+        if failed || self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
             self.at_disk.ask(());
             self.wrote = Some(now);
         }

@@ -1,4 +1,4 @@
-//! What the agent of an active node leaves for DRBD's handler: whether this node was held up (a paused virtual machine, a stun)
+//! What the agent leaves for DRBD's handler, and for the agent after it: whether this node was held up (a paused virtual machine, a stun)
 //! since it was last in contact with its peer. A node that was held can't know what its peer did meanwhile.
 //!
 //! In `/run`, which a boot empties. Times are of `CLOCK_BOOTTIME`, which nobody sets.
@@ -53,6 +53,13 @@ pub(super) fn leave(config: &Config, held: bool) -> io::Result<()> {
     fs::rename(&part, &path)
 }
 
+/// What an agent before this one left: whether this node was held up, or what it did in the meantime is not known. None when there
+/// was none since the boot.
+pub(super) fn left(config: &Config) -> Option<bool> {
+    let word: Contact = serde_json::from_slice(&fs::read(path(config)).ok()?).ok()?;
+    Some(word.held || is_late(word, now(), config.agent.interval))
+}
+
 /// Whether this node was held up since it was last in contact with its peer, as far as its agent can tell. Without an agent it
 /// can't be told, and counts as not held.
 pub(super) fn was_held(config: &Config) -> bool {
@@ -63,7 +70,11 @@ pub(super) fn was_held(config: &Config) -> bool {
 
 /// An agent that lives and is late was held up itself: the handler runs before it does.
 fn judge(word: Option<Contact>, agent_lives: bool, now: Duration, interval: Duration) -> bool {
-    word.is_some_and(|word| word.held || (agent_lives && now.saturating_sub(word.at) > interval + LATE))
+    word.is_some_and(|word| word.held || (agent_lives && is_late(word, now, interval)))
+}
+
+fn is_late(word: Contact, now: Duration, interval: Duration) -> bool {
+    now.saturating_sub(word.at) > interval + LATE
 }
 
 #[cfg(test)]

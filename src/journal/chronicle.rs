@@ -13,7 +13,8 @@ use crate::plan::Goal;
 pub struct Chronicle {
     /// What broken takeovers of this boot left behind.
     pub past: Past,
-    /// When the latest takeover made this node active, unless a person has acknowledged it since or it was given up again.
+    /// When the latest takeover made this node active, unless a person or a cluster manager asked for it or has acknowledged it
+    /// since, or it was given up again.
     pub took_over: Option<SystemTime>,
     /// The latest takeover or release of this boot was a takeover that made this node active, or could not be taken back.
     pub is_active: bool,
@@ -35,11 +36,13 @@ pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle
         ..Chronicle::default()
     };
     let mut run = None;
+    let mut by_agent = false;
     for entry in entries {
         let Ok(at) = humantime::parse_rfc3339(&entry.at) else { continue };
         match &entry.event {
-            Event::Begin { boot: of, plan, .. } => {
+            Event::Begin { boot: of, plan, request } => {
                 run = Some((entry.run, plan.goal, of == boot, plan.reason.clone()));
+                by_agent = request.from_agent;
             }
             Event::Refused { goal: Goal::Takeover, reason, .. } if at >= booted => {
                 told.in_vain = Some((at, reason.clone()));
@@ -55,6 +58,7 @@ pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle
                 let Some((number, goal, this_boot, reason)) = run.take() else { continue };
                 if number == entry.run {
                     told.ended(at, goal, *outcome, this_boot, reason);
+                    told.took_over = told.took_over.filter(|_| by_agent);
                 }
             }
             Event::GaveUp { reason } => {
@@ -111,7 +115,8 @@ mod tests {
 
     fn run(second: u64, boot: &str, goal: Goal, outcome: Outcome) -> [Entry; 2] {
         let plan = Plan { goal, reason: "it is dead".to_owned(), warnings: Vec::new(), steps: Vec::new() };
-        let begin = Event::Begin { boot: boot.to_owned(), plan, request: Request::default() };
+        let request = Request { from_agent: true, ..Request::default() };
+        let begin = Event::Begin { boot: boot.to_owned(), plan, request };
         [entry(second, second, begin), entry(second + 1, second, Event::End { outcome, seconds: 1.0 })]
     }
 
@@ -135,6 +140,15 @@ mod tests {
         assert!(!told(&entries).is_active && told(&entries).gave_up.is_some());
         entries.extend(run(130, "now", Goal::Takeover, Outcome::Done));
         assert_eq!(told(&entries).gave_up, None, "a person made it active again");
+    }
+
+    #[test]
+    fn what_a_person_asked_for_is_acknowledged() {
+        let mut entries = run(100, "now", Goal::Takeover, Outcome::Done);
+        if let Event::Begin { request, .. } = &mut entries[0].event {
+            request.from_agent = false;
+        }
+        assert_eq!((told(&entries).took_over, told(&entries).is_active), (None, true));
     }
 
     #[test]

@@ -3,9 +3,13 @@
 //! A server is found by its executable and its working directory, never by a pid file: the server writes that only
 //! after crash recovery, and a killed one leaves it behind.
 
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// A running process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,32 +39,92 @@ pub fn mysqld_processes() -> Result<Vec<Process>, String> {
 /// # Errors
 /// The process table can't be read; the text says why.
 pub fn named(wanted: impl Fn(&str) -> bool) -> Result<Vec<Process>, String> {
-    let mut system = System::new().map_err(|error| format!("the process table can't be read: {error:?}"))?;
+    match REMEMBERED.get() {
+        Some(remembered) => {
+            let mut names = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&mut names, &wanted, Instant::now())
+        }
+        None => look(&mut HashMap::new(), &wanted, Instant::now()),
+    }
+}
+
+/// From now on a process that has had the same names for a while is not asked for them at each look, but every ten seconds: for a
+/// program that looks once a second for as long as the machine runs. A server that an old process turns into is noticed as late;
+/// one that a new process turns into, as servers are started, at once.
+pub fn remember() {
+    REMEMBERED.get_or_init(Mutex::default);
+}
+
+/// The names of each process, where they are remembered.
+static REMEMBERED: OnceLock<Mutex<HashMap<Pid, Names>>> = OnceLock::new();
+
+/// How long a process may have other names than those that are remembered.
+const REMEMBER: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+struct Names {
+    executable: Option<String>,
+    comm: String,
+    first: Instant,
+    latest: Instant,
+}
+
+impl Names {
+    fn first_wanted(&self, wanted: impl Fn(&str) -> bool) -> Option<&str> {
+        self.executable
+            .as_deref()
+            .filter(|name| wanted(name))
+            .or(Some(self.comm.as_str()).filter(|name| wanted(name)))
+    }
+
+    /// A young process may still become what it was started for.
+    fn are_still_good(&self, now: Instant) -> bool {
+        let age = |since: Instant| now.saturating_duration_since(since);
+        age(self.latest) < REMEMBER && self.latest.saturating_duration_since(self.first) >= REMEMBER
+    }
+}
+
+/// Looks at every process whose names are not known, and at those that are wanted.
+fn look(
+    names: &mut HashMap<Pid, Names>,
+    wanted: &impl Fn(&str) -> bool,
+    now: Instant,
+) -> Result<Vec<Process>, String> {
+    let cannot = |error: &dyn std::fmt::Debug| format!("the process table can't be read: {error:?}");
+    let mut system = System::new().map_err(|error| cannot(&error))?;
+    let here: HashSet<Pid> = fs::read_dir("/proc")
+        .map_err(|error| cannot(&error))?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let known = |pid: &Pid| {
+        names.get(pid).is_some_and(|names| names.are_still_good(now) && names.first_wanted(wanted).is_none())
+    };
+    let to_look_at: Vec<Pid> = here.iter().filter(|pid| !known(pid)).copied().collect();
     let links = ProcessRefreshKind::nothing()
         .with_exe(UpdateKind::Always)
         .with_cwd(UpdateKind::Always)
         .without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, links);
-    let mut found: Vec<Process> = system
-        .processes()
-        .values()
-        .filter_map(|process| {
-            let comm = process.name().to_string_lossy().into_owned();
-            let exe =
-                process.exe().and_then(|exe| exe.file_name()).map(|name| name.to_string_lossy().into_owned());
-            let name = match exe {
-                Some(exe) if wanted(&exe) => exe,
-                _ if wanted(&comm) => comm,
-                _ => return None,
-            };
-            Some(Process {
-                pid: i32::try_from(process.pid().as_u32()).ok()?,
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&to_look_at), true, links);
+    names.retain(|pid, _| here.contains(pid));
+    let mut found = Vec::new();
+    for (pid, process) in system.processes() {
+        let executable =
+            process.exe().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let comm = process.name().to_string_lossy().into_owned();
+        let same = names.get(pid).filter(|before| before.executable == executable && before.comm == comm);
+        let seen = Names { executable, comm, first: same.map_or(now, |before| before.first), latest: now };
+        if let Some(name) = seen.first_wanted(wanted)
+            && let Ok(pid) = i32::try_from(pid.as_u32())
+        {
+            found.push(Process {
+                pid,
                 parent: process.parent().and_then(|pid| i32::try_from(pid.as_u32()).ok()),
-                name,
+                name: name.to_owned(),
                 cwd: process.cwd().map(PathBuf::from),
-            })
-        })
-        .collect();
+            });
+        }
+        names.insert(*pid, seen);
+    }
     found.sort_by_key(|process| process.pid);
     Ok(found)
 }
@@ -88,6 +152,29 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let process = found.iter().find(|process| process.pid == pid).unwrap();
         assert_eq!(process.cwd, Some(std::env::current_dir().unwrap()));
+    }
+
+    #[test]
+    fn names_are_remembered_once_they_have_lasted_and_not_for_long() {
+        let own = std::env::current_exe().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        let pid = Pid::from_u32(std::process::id());
+        let begun = Instant::now();
+        let nobody = Names { executable: None, comm: "gone".to_owned(), first: begun, latest: begun };
+        let mut names = HashMap::from([(Pid::from_u32(u32::MAX), nobody)]);
+        let mut looks_for = |wanted: &str, second| {
+            let now = begun + Duration::from_secs(second);
+            let found = look(&mut names, &|name: &str| name == wanted, now).unwrap();
+            assert!(!names.contains_key(&Pid::from_u32(u32::MAX)), "it is gone");
+            let is_found = found.iter().any(|process| process.pid == i32::try_from(pid.as_u32()).unwrap());
+            (is_found, (names[&pid].latest - begun).as_secs())
+        };
+        assert_eq!(looks_for("mariadbd", 0), (false, 0));
+        assert_eq!(looks_for("mariadbd", 1), (false, 1), "it is young");
+        assert_eq!(looks_for("mariadbd", 10), (false, 10), "it has lasted");
+        assert_eq!(looks_for("mariadbd", 15), (false, 10), "it is remembered");
+        assert_eq!(looks_for(&own, 16), (true, 16), "what is wanted is always looked at");
+        assert_eq!(looks_for("mariadbd", 20), (false, 16));
+        assert_eq!(looks_for("mariadbd", 26), (false, 26), "not for ever");
     }
 
     #[test]

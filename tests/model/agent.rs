@@ -45,10 +45,10 @@ pub(crate) enum Then {
 }
 
 impl Memory {
-    /// What an agent that has just started knows: what stands in the journal.
+    /// What an agent that has just started knows: what stands in the journal, and what the one before it left in `/run`.
     pub(crate) fn of_a_new_agent(self) -> Self {
-        let Self { was_active, gave_up, stuck, .. } = self;
-        Self { was_active, gave_up, stuck, ..Self::default() }
+        let Self { was_active, gave_up, stuck, held, .. } = self;
+        Self { was_active, gave_up, stuck, held, ..Self::default() }
     }
 
     /// A takeover or release of this node has ended.
@@ -72,14 +72,15 @@ impl Memory {
 
     /// What a look adds to it. An agent that guards does not ask the network.
     ///
-    /// That a connection has lasted is modelled by its being one: DRBD notices sooner that it is gone.
+    /// That a connection has lasted is modelled by its being one while no takeover of the peer is about to break it: DRBD notices
+    /// sooner that it is gone, and a takeover comes to that sooner.
     fn after_a_look(mut self, world: &World, me: usize, judge: &Judge, view: &View) -> Self {
         let it = &world.machines[me];
         let standing = &*judge.standing(view);
         let has_same_data = it.connection == Connection::Connected
             && it.disk == Disk::UpToDate
             && it.peer_disk == Disk::UpToDate;
-        self.held &= !(has_same_data && world.replicates());
+        self.held &= !(has_same_data && world.replicates() && world.machines[1 - me].run.is_none());
         match standing {
             Standing::Active => {
                 // From here on it is this node's data that counts.
@@ -135,7 +136,7 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
         peer_was_active,
         was_active,
         gave_up,
-        silence_lasts: silence_lasts(world, me),
+        silence_lasts: silence_lasts(world, me) && View::of(world, me, false).peer_is_silent(),
         waited_out,
         fence_answer: match it.handler {
             Handler::Ended(answer) => Some(answer),
@@ -143,6 +144,8 @@ pub(crate) fn known(world: &World, me: usize, waited_out: bool) -> Known {
         },
         disk_hangs: it.disk_hangs,
         carrier_lost: world.client_cut[me],
+        settles: false,
+        peer_holds: false,
     }
 }
 
@@ -177,17 +180,31 @@ pub(crate) fn deeds(world: &World, me: usize, judge: &Judge) -> Vec<Deed> {
     }
 }
 
+/// Whether the node still settles after its takeover is a matter of time, and whether the peer's agent can be heard one of the
+/// configuration: both may be so.
 fn guards(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
     let it = &world.machines[me];
-    match &*judge.guard(view, known(world, me, false)) {
-        Guard::GiveUp(_) => vec![Deed::GivesUp],
-        Guard::StepDown(_) => vec![Deed::StepsDown],
-        Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends).into_iter().collect(),
-        Guard::Well(_) if it.connection == Connection::StandAlone && !it.memory.was_connected => {
-            vec![Deed::Listens]
-        }
-        Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => Vec::new(),
+    let known = known(world, me, false);
+    let mut deeds = Vec::new();
+    let peer_holds = view.peer_answers.contains(&true) && world.machines[1 - me].role == Role::Primary;
+    for known in [
+        known,
+        Known { settles: true, ..known },
+        Known { peer_holds, ..known },
+        Known { settles: true, peer_holds, ..known },
+    ] {
+        let deed = match &*judge.guard(view, known) {
+            Guard::GiveUp(_) => Some(Deed::GivesUp),
+            Guard::StepDown(_) => Some(Deed::StepsDown),
+            Guard::Mend(_) => judge.takeover_by_agent(view, false).ok().map(Deed::Mends),
+            Guard::Well(_) if it.connection == Connection::StandAlone && !it.memory.was_connected => {
+                Some(Deed::Listens)
+            }
+            Guard::NotActive(_) | Guard::Well(_) | Guard::Suspicious(_) | Guard::Stay(_) => None,
+        };
+        deeds.extend(deed.filter(|deed| !deeds.contains(deed)));
     }
+    deeds
 }
 
 fn watches(world: &World, me: usize, judge: &Judge, view: &View) -> Vec<Deed> {
@@ -229,7 +246,10 @@ pub(crate) fn act(world: &mut World, me: usize, judge: &Judge, deed: &Deed) {
             it.memory.then = Then::Nothing;
         }
         Deed::Listens => it.connection = Connection::Connecting,
-        Deed::Resets => it.lose_power(),
+        Deed::Resets => {
+            it.lose_power();
+            it.power = Power::Resetting;
+        }
     }
 }
 

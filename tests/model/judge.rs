@@ -45,11 +45,16 @@ pub(crate) struct Known {
     pub(crate) disk_hangs: bool,
     /// The interface of the virtual IP has no carrier.
     pub(crate) carrier_lost: bool,
+    /// This node took over a moment ago, and must not give up again.
+    pub(crate) settles: bool,
+    /// The peer's agent has told this one that its node holds something.
+    pub(crate) peer_holds: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
     Standing,
+    HearsNobody,
     Takeover { waited_out: bool, from_agent: bool },
     Release,
     Watch(Known),
@@ -60,6 +65,7 @@ enum Question {
 #[derive(Debug, Clone, PartialEq)]
 enum Verdict {
     Standing(Arc<Standing>),
+    HearsNobody(bool),
     Decided(Result<PlanId, Arc<Refusal>>),
     Watch(Arc<Watch>),
     Guard(Arc<Guard>),
@@ -117,7 +123,10 @@ impl Judge {
 
     /// The shipped judgement of whether it may be this node that is cut off.
     pub(crate) fn hears_nobody(&self, view: &View) -> bool {
-        decide::hears_nobody(&view.observation(&self.configs[view.me]))
+        match self.ask(view, Question::HearsNobody) {
+            Verdict::HearsNobody(it_does) => it_does,
+            other => unreachable!("{other:?}"),
+        }
     }
 
     /// The shipped takeover decision, for a person or a cluster manager.
@@ -183,6 +192,7 @@ impl Judge {
         let config = &self.configs[view.me];
         let seen = view.observation(config);
         match question {
+            Question::HearsNobody => Verdict::HearsNobody(decide::hears_nobody(&seen)),
             Question::Standing => Verdict::Standing(decide::standing(&seen, config).into()),
             Question::Takeover { waited_out, from_agent } => {
                 let request =
@@ -193,8 +203,12 @@ impl Judge {
                 let request = Request::default();
                 self.keep(decide::release(&seen, config, &request), request)
             }
-            Question::Watch(known) => Verdict::Watch(decide::watch(&seen, config, &known.watching(config)).into()),
-            Question::Guard(known) => Verdict::Guard(decide::guard(&seen, config, &known.guarding(config)).into()),
+            Question::Watch(known) => {
+                Verdict::Watch(decide::watch(&seen, config, &known.watching(config)).into())
+            }
+            Question::Guard(known) => {
+                Verdict::Guard(decide::guard(&seen, config, &known.guarding(config)).into())
+            }
         }
     }
 
@@ -265,6 +279,8 @@ impl Known {
             },
             stalled_for: long,
             fence_answer: self.fence_answer,
+            peer_holds: self.peer_holds,
+            since_takeover: self.settles.then_some(config.agent.settle / 2),
             ..Guarding::default()
         }
     }

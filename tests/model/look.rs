@@ -58,10 +58,7 @@ impl View {
                 && other.vip
                 && peer_lives
                 && world.clients_network_joins(),
-            peer_answers: [
-                peer_lives && !world.replication_cut,
-                peer_lives && world.clients_network_joins(),
-            ],
+            peer_answers: [peer_lives && !world.replication_cut, peer_lives && world.clients_network_joins()],
             witness_answers: !world.client_cut[me],
             manager: it.manager,
             marks: it.marks,

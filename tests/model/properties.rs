@@ -39,15 +39,17 @@ fn seen() -> Vec<Property<Scenario>> {
         Property::sometimes("a node that was replaced is told so", |_, world: &World| {
             world.machines.iter().any(|it| it.handler == Handler::Ended(FenceAnswer::PeerPrimary))
         }),
-        Property::sometimes("a node that was replaced is off", |_, world: &World| {
-            world.serves(1) && world.machines[0].power == Power::Off
+        Property::sometimes("a node that was replaced resets itself", |_, world: &World| {
+            world.serves(1) && world.machines[0].power == Power::Resetting
         }),
         Property::sometimes("the old active node is a standby with the same data", |_, world: &World| {
             let old = &world.machines[0];
             world.serves(1) && world.replicates() && old.role == Role::Secondary && old.disk == Disk::UpToDate
         }),
         Property::sometimes("a resync runs", |_, world: &World| world.resyncs()),
-        Property::sometimes("a release is stuck", |_, world: &World| world.machines.iter().any(|it| it.memory.stuck)),
+        Property::sometimes("a release is stuck", |_, world: &World| {
+            world.machines.iter().any(|it| it.memory.stuck)
+        }),
         Property::sometimes("a node has given up, and its peer serves", |_, world: &World| {
             world.machines[0].memory.gave_up && world.serves(1)
         }),
@@ -147,7 +149,9 @@ pub(crate) fn why_not(scenario: &Scenario, world: &World, me: usize) -> Result<S
     }
     match &*scenario.judge.watch(&view, agent::known(world, me, true)) {
         Watch::Refuse(refusal) => says_why(refusal, world, me),
-        Watch::Well(text) if world.machines[me].memory.gave_up || by_a_person(scenario, me) => Ok(text.clone()),
+        Watch::Well(text) if world.machines[me].memory.gave_up || by_a_person(scenario, me) => {
+            Ok(text.clone())
+        }
         watch => match scenario.judge.takeover_by_agent(&view, false) {
             Err(refusal) => says_why(&refusal, world, me),
             Ok(_) => Err(format!("the agent does nothing: {watch:?}")),

@@ -90,7 +90,8 @@ impl Scenario {
     fn faults(&self, world: &World, me: usize, events: &mut Vec<Event>) {
         for fault in self.faults.iter().copied().filter(|fault| fault.may_happen(world, me)) {
             if fault == Fault::StandinKilled {
-                events.extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
+                events
+                    .extend([Killed::BeforeItsWork, Killed::AfterItsWork].map(|how| Event::Killed(me, how)));
             } else {
                 events.push(Event::Fault(me, fault));
             }
@@ -128,9 +129,8 @@ impl Scenario {
 
     fn manager_hears_nothing(&self, world: &World, me: usize) -> bool {
         let (it, other) = (&world.machines[me], &world.machines[1 - me]);
-        let hears = other.is_on()
-            && other.manager
-            && (world.clients_network_joins() || !world.replication_cut);
+        let hears =
+            other.is_on() && other.manager && (world.clients_network_joins() || !world.replication_cut);
         self.manager_has_an_address_script
             && it.is_on()
             && it.manager
@@ -147,7 +147,7 @@ impl Scenario {
                 Power::Off if self.boots_are_slow && self.weighs_the_first_steps(world, 1 - me) => {}
                 Power::Off => events.push(Event::PowerOn(me)),
                 Power::Paused { .. } => events.push(Event::Resume(me)),
-                Power::On => {}
+                Power::Resetting | Power::On => {}
             }
             if world.client_cut[me] {
                 events.push(Event::ClientLinkMended(me));
@@ -175,6 +175,9 @@ impl Scenario {
     pub(crate) fn without_repair(&self, world: &World, events: &mut Vec<Event>) {
         for me in 0..2 {
             let it = &world.machines[me];
+            if it.power == Power::Resetting && !self.weighs_the_first_steps(world, 1 - me) {
+                events.push(Event::PowerOn(me));
+            }
             if !it.is_on() {
                 continue;
             }
@@ -262,7 +265,8 @@ impl Scenario {
             Event::PowerOn(me) => next.machines[*me].boot(self.judge.drbd_fences),
             Event::Resume(me) => {
                 let it = &mut next.machines[*me];
-                it.memory.held |= self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
+                it.memory.held |=
+                    self.rules().has(Rule::KnowsItWasHeld) && it.power == Power::Paused { long: true };
                 it.power = Power::On;
             }
             Event::ClientLinkMended(me) => next.client_cut[*me] = false,

@@ -42,7 +42,10 @@ impl Marks {
         let begun = |index: &usize| self.begun & (1 << index) != 0;
         Past {
             we_disconnected_drbd: self.we_disconnected_drbd,
-            unfinished_takeover: (0..NAMES.len()).filter(begun).map(|index| NAMES[index].to_owned()).collect(),
+            unfinished_takeover: (0..NAMES.len())
+                .filter(begun)
+                .map(|index| NAMES[index].to_owned())
+                .collect(),
         }
     }
 
@@ -64,9 +67,7 @@ impl Marks {
         }
         events.extend([begin(goal, Vec::new()), event]);
         let after = past(&entries(events), BOOT);
-        let bit = |name: &String| {
-            NAMES.iter().position(|known| known == name).map_or(0, |index| 1 << index)
-        };
+        let bit = |name: &String| NAMES.iter().position(|known| known == name).map_or(0, |index| 1 << index);
         Self {
             we_disconnected_drbd: after.we_disconnected_drbd,
             begun: after.unfinished_takeover.iter().map(bit).sum(),
@@ -317,8 +318,7 @@ fn disconnect(world: &mut World, me: usize, drbd_fences: bool) -> Came {
 
 /// The takeover that promotes now, as the handler reads it in the journal.
 fn own_takeover(plan: &Plan, request: &Request) -> Option<OwnTakeover> {
-    let mut events =
-        vec![Event::Begin { boot: BOOT.to_owned(), plan: plan.clone(), request: *request }];
+    let mut events = vec![Event::Begin { boot: BOOT.to_owned(), plan: plan.clone(), request: *request }];
     for name in plan.steps.iter().map(|step| step.action.name()) {
         events.push(Event::StepStart { step: name.to_owned() });
         if name == "promote-drbd" {

@@ -3,9 +3,9 @@
 use standin::plan::Action;
 
 use super::agent::{Deed, Then};
+use super::faults::Fault;
 use super::judge::{Judge, PlanId};
 use super::properties;
-use super::faults::Fault;
 use super::scenario::{Event, Scenario};
 use super::steps::Killed;
 use super::world::{Power, World};
@@ -26,7 +26,7 @@ pub(crate) fn of(event: &Event, judge: &Judge) -> String {
             };
             format!("standin is killed on {} {when}", name(*me))
         }
-        Event::PowerOn(me) => format!("{} is switched on", name(*me)),
+        Event::PowerOn(me) => format!("{} boots", name(*me)),
         Event::Resume(me) => format!("{} goes on after its pause", name(*me)),
         Event::ClientLinkMended(me) => format!("the clients' network reaches {} again", name(*me)),
         Event::ReplicationLinkMended => "the replication link is mended".to_owned(),
@@ -55,7 +55,10 @@ pub(crate) fn of(event: &Event, judge: &Judge) -> String {
             format!("the agent of {} {does}", name(*me))
         }
         Event::ManagerAddsTheAddress(me) => {
-            format!("the cluster manager of {} hears nothing of the other one and adds the virtual IP", name(*me))
+            format!(
+                "the cluster manager of {} hears nothing of the other one and adds the virtual IP",
+                name(*me)
+            )
         }
     }
 }
@@ -82,6 +85,7 @@ fn fault_in_words(name: &str, fault: Fault) -> String {
 pub(crate) fn state(scenario: &Scenario, world: &World) -> String {
     let says = |me: usize| match &world.machines[me] {
         it if it.power == Power::Off => "is off".to_owned(),
+        it if it.power == Power::Resetting => "boots".to_owned(),
         it if !it.is_on() => "is paused".to_owned(),
         _ if world.serves(me) => "serves".to_owned(),
         _ => properties::why_not(scenario, world, me).unwrap_or_else(|seen| seen),
@@ -105,7 +109,9 @@ pub(crate) fn with_step(before: &World, event: &Event, after: &World, judge: &Ju
     let Event::Step(me) = event else { return of(event, judge) };
     let mut text = format!("{}: {}", name(*me), next_step(before, *me, judge));
     match (before.machines[*me].run, after.machines[*me].run) {
-        (Some(was), Some(is)) if is.undoing && !was.undoing => text.push_str(" FAILED, what was done is undone"),
+        (Some(was), Some(is)) if is.undoing && !was.undoing => {
+            text.push_str(" FAILED, what was done is undone")
+        }
         (Some(was), None) if was.undoing => text.push_str(", and the takeover is undone"),
         (Some(_), None) if after.machines[*me].memory.then == Then::Resets => text.push_str(": stuck"),
         _ => {}

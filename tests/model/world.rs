@@ -18,6 +18,8 @@ pub(crate) enum Power {
     Paused {
         long: bool,
     },
+    /// Reset by its own agent: it boots by itself.
+    Resetting,
     Off,
 }
 

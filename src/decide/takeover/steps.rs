@@ -65,7 +65,9 @@ pub(super) fn plan(
             action: Action::DisconnectDrbd {
                 resource: resource.clone(),
                 command: drbd.commands.disconnect.clone(),
-                was_connected: matches!(drbd.connection, Connection::Connected | Connection::Handshake),
+                // A peer that was fenced can't be back.
+                was_connected: matches!(drbd.connection, Connection::Connected | Connection::Handshake)
+                    || config.fence.is_some(),
             },
             deadline: limits.drbd,
             undo: Some(Undo { action: connect.clone(), deadline: limits.drbd }),

@@ -35,7 +35,7 @@ use crate::failure::Failure;
 const MOST_CLIENTS: usize = 32;
 /// New clients between two rounds over those that are there: each gets its turn before it can be the oldest of all.
 const MOST_NEW: usize = 8;
-/// Between two tries to listen on an address that was not there.
+/// Between two tries to listen on an address.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How long no client is taken when there is no file descriptor for one: the kernel would go on telling of it.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,23 +54,20 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Listens on every address and answers from whatever `current` holds at the moment. An address that no interface has is tried
-    /// again every second.
+    /// Listens on every address and answers from whatever `current` holds at the moment. An address that can't be listened on is
+    /// told in the log, and tried again every second.
     ///
     /// # Errors
-    /// An address is taken or not permitted, or the thread could not be started.
+    /// The thread could not be started.
     pub fn start(listen: &[SocketAddr], current: Arc<Mutex<Arc<Snapshot>>>) -> Result<Self, Failure> {
-        let listening: Vec<Listening> =
-            listen.iter().map(|address| listener::listen(*address)).collect::<Result<_, _>>()?;
-        let mut addresses = Vec::new();
-        for one in &listening {
-            match one {
-                Listening::Here(listener) => addresses.extend(listener.local_addr()),
-                Listening::NotYet(address) => log::warn!(
-                    "no interface has {address}: the agent does not listen there until one has (agent.listen)"
-                ),
-            }
-        }
+        let mut listening: Vec<Listening> =
+            listen.iter().map(|address| Listening::NotYet(*address, None)).collect();
+        listening.iter_mut().for_each(Listening::try_again);
+        let addresses = listening.iter().filter_map(|one| match one {
+            Listening::Here(listener) => listener.local_addr().ok(),
+            Listening::NotYet(..) => None,
+        });
+        let addresses = addresses.collect();
         let cannot = |error: io::Error| {
             Failure::failed(
                 format!("the thread of the agent's endpoints can't be started: {error}"),
@@ -174,7 +171,7 @@ impl Server {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let missing = self.listening.iter().any(|one| matches!(one, Listening::NotYet(_)));
+        let missing = self.listening.iter().any(|one| matches!(one, Listening::NotYet(..)));
         let next = self
             .clients
             .iter()
@@ -193,18 +190,7 @@ impl Server {
             return;
         }
         self.next_listen = now + LISTEN_AGAIN;
-        for one in &mut self.listening {
-            let Listening::NotYet(address) = one else { continue };
-            match listener::listen(*address) {
-                Ok(Listening::Here(listener)) => {
-                    log::info!("the agent listens on {address} now");
-                    *one = Listening::Here(listener);
-                }
-                Ok(Listening::NotYet(_)) => {}
-                // Taken by somebody for the moment: the same words every second would help nobody.
-                Err(failure) => log::debug!("{failure}"),
-            }
-        }
+        self.listening.iter_mut().for_each(Listening::try_again);
     }
 
     fn serve(&mut self, now: Instant, ready: &[bool]) {

@@ -49,6 +49,8 @@ pub(super) struct Seen {
     pub(super) runs: Arc<Vec<Run>>,
     /// A pause of either node that is in force, and the sentence that says so.
     pub(super) paused: Option<(Pause, String)>,
+    /// The peer's agent has just said that its node holds something.
+    pub(super) peer_holds: bool,
 }
 
 /// Looks at the node.
@@ -75,7 +77,18 @@ pub(super) fn at_node(
         // One that has just taken the lock does not say yet what it is for.
         let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
         let paused = paused(&config, &peer, chronicle.resumed);
-        Seen { question, observation, chronicle, carrier: carrier(&config), running, step, runs, paused }
+        let peer_holds = peer.holds_something();
+        Seen {
+            question,
+            observation,
+            chronicle,
+            carrier: carrier(&config),
+            running,
+            step,
+            runs,
+            paused,
+            peer_holds,
+        }
     };
     Looker::start("look", look, done)
 }

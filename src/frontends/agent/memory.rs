@@ -40,6 +40,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Takes in what an agent before this one left, at the first look: whether this node was held up meanwhile; none when there was
+    /// no agent since the boot. Then an active node may have been held up, too.
+    pub(super) fn begin(&mut self, was_held: Option<bool>, seen: &Observation, config: &Config) {
+        let is_active = decide::standing(seen, config) != Standing::Standby;
+        self.held = was_held.unwrap_or(is_active);
+    }
+
     /// Takes in a look at everything: the network was asked.
     pub(super) fn saw_everything(
         &mut self,
@@ -303,6 +310,21 @@ mod tests {
         cut_off.witnesses = vec![AddressProbe { address, answer: Fact::Known(None) }];
         story.look(&cut_off);
         assert!(!story.memory.in_step(), "neither the peer nor a witness was heard");
+    }
+
+    #[test]
+    fn a_restart_of_the_agent_forgets_nothing() {
+        for (left, held) in [(None, false), (Some(true), true), (Some(false), false)] {
+            let mut story = Story::begin();
+            let standby = seen(false);
+            story.look(&standby);
+            story.memory.begin(left, &standby, &config());
+            assert_eq!(story.memory.is_held(), held, "{left:?}");
+        }
+        let mut memory = Memory::default();
+        let active = SimulatedNode::new(Arc::new(Mutex::new(World::new())), 0, config()).observe();
+        memory.begin(None, &active, &config());
+        assert!(memory.is_held(), "nobody knows what it did before");
     }
 
     #[test]

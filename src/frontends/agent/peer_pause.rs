@@ -1,16 +1,19 @@
-//! The peer's pause holds back this agent, too.
+//! What the peer's agent says: its pause holds back this agent, too, and what its node holds this one can't have.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::peer_status;
-use super::snapshot::Pause;
+use super::snapshot::{Pause, StandingWord};
 use crate::config::Config;
 use crate::frontends::peer_agent;
 
 /// Between two questions to the peer's agent.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What the peer's agent says counts for so long.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// What the peer's agent said last of a pause of its own node. It counts until its end also while the peer is silent: a pause
 /// that ended with the machine that is worked on would be none. But then a person on this node can end it.
@@ -18,6 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PeerPause {
     /// With the time at which it was heard of.
     latest: Arc<Mutex<Option<(Pause, SystemTime)>>>,
+    /// When the peer's agent last said that its node holds something of the cluster.
+    holds: Arc<Mutex<Option<Instant>>>,
 }
 
 impl PeerPause {
@@ -32,12 +37,21 @@ impl PeerPause {
         thread::Builder::new().name("peer".to_owned()).stack_size(256 * 1024).spawn(move || {
             loop {
                 if let Ok(status) = peer_status::ask(address, &cluster, &peer) {
+                    let holds = matches!(status.standing, StandingWord::Active | StandingWord::Partial);
+                    *told.holds.lock().unwrap_or_else(PoisonError::into_inner) =
+                        (holds && !status.stale).then(Instant::now);
                     told.heard(status.pause, SystemTime::now());
                 }
                 thread::sleep(EVERY);
             }
         })?;
         Ok(this)
+    }
+
+    /// Whether the peer's agent has just said that its node holds something of the cluster.
+    pub(super) fn holds_something(&self) -> bool {
+        let holds = *self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.is_some_and(|heard| heard.elapsed() < FRESH)
     }
 
     fn latest(&self) -> MutexGuard<'_, Option<(Pause, SystemTime)>> {

@@ -1,5 +1,6 @@
 //! What the agent tells: a line in the log when something changes, its endpoints, and the service manager.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,6 +44,8 @@ pub(super) struct Teller {
     warned: Vec<String>,
     running_since: Option<(Goal, Instant)>,
     looks: u64,
+    /// Whether each of the last looks found this check failed.
+    failed: BTreeMap<&'static str, VecDeque<bool>>,
 }
 
 impl Teller {
@@ -75,6 +78,7 @@ impl Teller {
             warned: Vec::new(),
             running_since: None,
             looks: 0,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -141,7 +145,7 @@ impl Teller {
         let gave_up = seen.chronicle.gave_up.as_ref().filter(|(at, _)| *at + agent.settle > clock);
         Snapshot {
             decision: self.decision.clone(),
-            checks: checks(config, decided),
+            checks: self.checks(config, decided),
             recovery: recovery(decided),
             running: self.running_since.map(|(goal, since)| Running {
                 goal: Some(goal),
@@ -165,22 +169,30 @@ impl Teller {
             })
         }
     }
-}
 
-fn checks(config: &Config, decided: &Decided<'_>) -> Vec<Check> {
-    let Decided::Guard(_, guarding, rest) = decided else { return Vec::new() };
-    let of = config.agent.of;
-    let failures = |check: &decide::Check| {
-        if matches!(check, decide::Check::Failed(_)) { guarding.failures } else { 0 }
-    };
-    [
-        ("write", &guarding.write, rest.write_took),
-        ("query", &guarding.query, rest.query_took),
-        ("link", &guarding.carrier, None),
-    ]
-    .into_iter()
-    .filter_map(|(name, check, took)| Check::of(name, check, took, failures(check), of))
-    .collect()
+    fn checks(&mut self, config: &Config, decided: &Decided<'_>) -> Vec<Check> {
+        let Decided::Guard(_, guarding, rest) = decided else {
+            self.failed.clear();
+            return Vec::new();
+        };
+        let of = config.agent.of;
+        [
+            ("write", &guarding.write, rest.write_took),
+            ("query", &guarding.query, rest.query_took),
+            ("link", &guarding.carrier, None),
+        ]
+        .into_iter()
+        .filter_map(|(name, check, took)| {
+            let failed = self.failed.entry(name).or_default();
+            failed.push_back(matches!(check, decide::Check::Failed(_)));
+            while failed.len() > of as usize {
+                failed.pop_front();
+            }
+            let failures = failed.iter().filter(|failed| **failed).count();
+            Check::of(name, check, took, u32::try_from(failures).unwrap_or(u32::MAX), of)
+        })
+        .collect()
+    }
 }
 
 fn recovery(decided: &Decided<'_>) -> Option<Recovery> {

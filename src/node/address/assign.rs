@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
@@ -21,6 +22,9 @@ use crate::node::{Applied, Attempt};
 /// several seconds probe more briefly; the long look is the wait for the VIP to go, which comes before.
 const PROBES: u32 = 2;
 const PROBE_WINDOW: Duration = Duration::from_millis(60);
+
+/// Between two questions whether another machine still has the address.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Adds the virtual IP (`RTM_NEWADDR`) after a duplicate-address probe of 120 ms, and announces it once.
 ///
@@ -47,10 +51,17 @@ pub fn add(vip: Ipv4Net, interface: &str, attempt: &Attempt) -> Result<Applied, 
     let here = !held.is_empty();
 
     if link.arp {
-        match other_holder(link, address) {
-            Ok(None) => {}
-            Ok(Some(mac)) => return Err(duplicate(address, mac, here.then_some(interface))),
-            Err(cause) => return Err(fail(cause)),
+        // A holder that was replaced may be about to let it go.
+        loop {
+            match other_holder(link, address) {
+                Ok(None) => break,
+                Ok(Some(mac)) if attempt.remaining() > ASK_AGAIN && !here => {
+                    attempt.report(&format!("{address} is still answered by {mac}"));
+                    thread::sleep(ASK_AGAIN);
+                }
+                Ok(Some(mac)) => return Err(duplicate(address, mac, here.then_some(interface))),
+                Err(cause) => return Err(fail(cause)),
+            }
         }
     }
     if attempt.remaining().is_zero() {

@@ -177,7 +177,6 @@ impl<'a> Watch<'a> {
             pages: (pages > 0).then_some(pages),
             milliseconds: u64::try_from(recovery.took?.as_millis()).ok()?,
         })
-        .filter(|_| recovery.seen)
     }
 
     /// The errors of the log as an indented list, or that there are none.

@@ -77,6 +77,8 @@ pub(crate) struct Run<'a> {
     outcomes: Vec<Outcome>,
     /// The boot identifier of each node when it was last seen.
     boots: [String; 2],
+    /// How many entries each node's journal had when the round began.
+    journals: [usize; 2],
     /// Nodes whose manager is to be started again.
     to_restart: [bool; 2],
     /// When the person who types the commands last tried.
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             logs,
             outcomes: Vec::new(),
             boots,
+            journals: [0; 2],
             to_restart: [false; 2],
             attended: None,
         };

@@ -152,7 +152,7 @@ fn an_active_node_that_fails_gives_up_and_the_other_one_takes_over() -> Result<(
         ] {
             let active = lab.nodes()[usize::from(watch.sampler().active()?.context("nobody is active")?) - 1];
             let other = lab.peer(active);
-            lab.on_both(|node| node.run_ok("standin acknowledge"))?;
+            lab.on_both(Agent::acknowledge)?;
             let strike = Instant::now();
             println!("{what} on {} at {}", active.name(), active.run_ok("date --utc +%H:%M:%S.%3N")?.trim());
             match command {
@@ -233,7 +233,7 @@ fn a_paused_active_node_that_goes_on_steps_down_by_itself() -> Result<()> {
             for overlap in watch.overlaps(start) {
                 ensure!(!overlap.is_violation(), "both accepted writes: {overlap}");
             }
-            lab.on_both(|node| node.run_ok("standin acknowledge"))?;
+            lab.on_both(Agent::acknowledge)?;
         }
         watch.stop().map(drop)
     })

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
 use super::disk;
 use super::schedule::Fault;
@@ -25,7 +25,7 @@ while [ $kilobytes -ge 4 ] && [ $number -lt 40 ]; do
 done
 df --output=avail --block-size=1K . | tail -n 1";
 /// Whoever has it mounted.
-const EMPTY: &str = "rm -f /var/lib/mysql/chaos-filler.*";
+const EMPTY: &str = "grep -q ' /var/lib/mysql ' /proc/mounts && rm -f /var/lib/mysql/chaos-filler.*";
 
 /// Lets a fault strike, the first one of its round or a later one. Returns what there is to say of it.
 pub(super) fn strike(
@@ -85,8 +85,10 @@ pub(super) fn mend(lab: &Lab, node: &Node, fault: Fault) -> Result<()> {
         Fault::BothCut => node.plug(Network::Clients).and_then(|()| node.plug(Network::Replication)),
         Fault::KillStandin | Fault::KillMysqld | Fault::KillManager | Fault::ReadOnly => Ok(()),
         Fault::FullDisk => {
-            let emptied = lab.nodes().map(|node| node.run_with_deadline(EMPTY, SOON).is_ok());
-            if emptied == [false, false] { bail!("neither node could be asked to make room") } else { Ok(()) }
+            let emptied =
+                |node: &Node| node.run_with_deadline(EMPTY, SOON).is_ok_and(|output| output.success());
+            ensure!(lab.nodes().into_iter().any(emptied), "neither node has the full disk mounted");
+            Ok(())
         }
         Fault::DiskErrors | Fault::DiskHang => disk::mend(node),
         Fault::ClockForward | Fault::ClockBack => set_clock(node),

@@ -21,7 +21,7 @@ const NOTICE: Duration = Duration::from_secs(4);
 const TYPED: Duration = Duration::from_secs(45);
 
 /// What the agent has decided of late.
-const TOLD_BY_AGENT: &str = "journalctl --unit=standin-agent@r0 --output=cat --lines=3 --no-pager";
+const TOLD_BY_AGENT: &str = "journalctl --unit=standin-agent@r0 --output=cat --lines=2 --no-pager";
 
 /// One fault, where it strikes.
 struct Strike<'a> {
@@ -34,6 +34,7 @@ struct Strike<'a> {
 impl<'a> Run<'a> {
     pub(super) fn play(&mut self, round: &Round) -> Result<()> {
         let Some(active) = self.serving() else { bail!("nobody serves before a round") };
+        self.journals = self.lab.on_both(|node| Ok(self.cluster.journal(node)?.len()))?;
         std::thread::sleep(round.pause);
         let begin = Instant::now();
         let mut strikes: Vec<Strike<'a>> = round
@@ -183,7 +184,9 @@ impl<'a> Run<'a> {
             }
             // What was refused or held back last, whoever asked.
             let journal = self.cluster.journal(node).unwrap_or_default();
-            let last = journal.iter().rev().filter_map(|entry| entry["reason"].as_str()).take(3);
+            let before = self.journals[usize::from(node.number()) - 1];
+            let recent = journal.get(before..).unwrap_or_default();
+            let last = recent.iter().rev().filter_map(|entry| entry["reason"].as_str()).take(3);
             refusals.extend(last.map(ToOwned::to_owned));
             if self.options.under == Under::Agent
                 && let Ok(told) = node.run_with_deadline(TOLD_BY_AGENT, TYPED)

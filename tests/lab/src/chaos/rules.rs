@@ -1,7 +1,7 @@
 //! Which refusals justify that nobody serves when every fault is mended: an explicit list, and nothing else does.
 
 /// A sentence that may stand in a refusal, and the rule that it states.
-const RULES: [(&str, &[&str]); 11] = [
+const RULES: [(&str, &[&str]); 12] = [
     (
         "the local data is not known to be current",
         &[
@@ -40,7 +40,11 @@ const RULES: [(&str, &[&str]); 11] = [
     ),
     ("DRBD disconnected by itself: a split brain", &["is StandAlone, and not because of"]),
     ("a person has paused it", &["paused"]),
-    ("it gave up by itself, and nobody has acknowledged that", &["gave up", "acknowledge"]),
+    (
+        "it took over a moment ago, and moving back would make the database flap",
+        &["would make the database flap"],
+    ),
+    ("it gave up by itself, and nobody has acknowledged that", &["this node gave up by itself"]),
 ];
 
 /// What one node says of why it does not serve.

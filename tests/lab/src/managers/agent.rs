@@ -20,7 +20,12 @@ pub struct Agent;
 
 impl Agent {
     /// What the cluster's configuration needs beside its defaults.
-    pub const MORE: &'static [&'static str] = &["agent:", "  takeover: automatic", "  self_fence: true"];
+    pub const MORE: &'static [&'static str] = &[
+        "agent:",
+        "  takeover: automatic",
+        "  self_fence: true",
+        "  listen: ['127.0.0.1:7780', '10.77.1.1:7780', '10.77.1.2:7780']",
+    ];
 
     /// Whether the agent runs on a node.
     pub fn runs(node: &Node) -> Result<bool> {
@@ -30,6 +35,11 @@ impl Agent {
     /// Starts the agent on a node, now and at every boot.
     pub fn enable(node: &Node) -> Result<()> {
         node.run_ok(&format!("systemctl --quiet enable {UNIT}; systemctl restart {UNIT}; sync")).map(drop)
+    }
+
+    /// Tells the agent that a person knows of what it did: a node that has just taken over may give up again.
+    pub fn acknowledge(node: &Node) -> Result<()> {
+        node.run_ok("standin acknowledge").map(drop)
     }
 
     /// Ends the agent on a node in order; what serves goes on.
@@ -52,7 +62,7 @@ impl Manager for Agent {
                 Ok(Self::runs(node)?.then_some(()))
             })?;
         }
-        Ok(())
+        lab.on_both(Self::acknowledge).map(drop)
     }
 
     fn move_to(&self, _lab: &Lab, node: &Node) -> Result<()> {
