@@ -304,6 +304,10 @@ impl Agent {
         let seen = &look.seen;
         let now = Instant::now();
         self.memory.begins_anew();
+        // What was checked while this node was active says nothing of the next time that it is.
+        self.at_disk.take();
+        self.at_server.as_ref().map(Looker::take);
+        self.wrote = None;
         let watching = Watching {
             silent_for: self.memory.silent_for(),
             vip_silent_for: self.memory.vip_silent_for(),
