@@ -51,7 +51,7 @@ impl Instance {
             .arg(format!("--mount=/proc/{supervisor}/ns/mnt"))
             .arg(format!("--pid=/proc/{supervisor}/ns/pid_for_children"))
             .arg(format!("--wd={}", run.display()))
-            .arg("linux.uml")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel.sh"))
             // The paths are relative where a socket's name must be short.
             .args([format!("umid=node{node}"), "uml_dir=uml/".to_owned(), format!("mem={memory_megabytes}M")])
             .arg(format!("ubda=node{node}.root,{}", root.display()))
