@@ -3,6 +3,7 @@
 //! A look at the machine ([`survey::Survey`], filled by `node::survey`) and pure checks on it: one file per area, one
 //! file-local function per check. Most failed failovers were lost weeks before, in a setting: these are those settings.
 
+mod agent;
 mod cluster_manager;
 mod drbd;
 mod edit;
@@ -126,6 +127,7 @@ pub fn examine(survey: &Survey, config: &Config) -> Vec<Area> {
         area("mysqld's start", unit::examine(survey, config)),
         area("network", network::examine(survey, config)),
         area("cluster manager", cluster_manager::examine(survey, config)),
+        area("agent", agent::examine(config)),
         area("peer", peer::examine(survey, config)),
         area("system", system::examine(survey, config)),
     ]

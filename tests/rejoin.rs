@@ -109,6 +109,7 @@ fn a_split_brain_shows_both_amounts_and_both_choices() {
             "on node2:  standin rejoin --discard-my-data",
             "on node1:  standin rejoin --discard-my-data",
             "on node1:  drbdadm connect r0",
+            "on node1:  standin takeover",
         ] {
             assert!(text.contains(part), "{part:?} is missing:\n{text}");
         }

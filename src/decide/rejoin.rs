@@ -251,7 +251,8 @@ fn split_brain(config: &Config, rejoining: &Rejoining, evidence: &str) -> Refusa
         format!(
             "\n  to keep the data of {keeps} and give up what only {loses} has:\n    \
              on {loses}:  standin release\n    on {loses}:  standin rejoin --discard-my-data\n    \
-             on {keeps}:  drbdadm connect {resource}    # when it is StandAlone; standin status shows it"
+             on {keeps}:  drbdadm connect {resource}    # when it is StandAlone (standin status); the resync begins then\n    \
+             on {keeps}:  standin takeover    # when it does not serve yet"
         )
     };
     refuse(

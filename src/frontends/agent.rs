@@ -304,6 +304,10 @@ impl Agent {
         let seen = &look.seen;
         let now = Instant::now();
         self.memory.begins_anew();
+        // What was checked while this node was active says nothing of the next time that it is.
+        self.at_disk.take();
+        self.at_server.as_ref().map(Looker::take);
+        self.wrote = None;
         let watching = Watching {
             silent_for: self.memory.silent_for(),
             vip_silent_for: self.memory.vip_silent_for(),
@@ -352,7 +356,9 @@ impl Agent {
     }
 
     fn check_the_rest(&mut self, now: Instant) {
-        if self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
+        // What failed once is asked for again at the next look, so that one failure does not count as several.
+        let failed = self.at_disk.latest().is_some_and(|look| matches!(look.seen, Check::Failed(_)));
+        if failed || self.wrote.is_none_or(|wrote| now.saturating_duration_since(wrote) >= WRITE_EVERY) {
             self.at_disk.ask(());
             self.wrote = Some(now);
         }

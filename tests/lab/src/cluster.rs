@@ -170,12 +170,12 @@ impl Lab {
     }
 }
 
-/// What may differ between two looks at the same state: how far a resync is, and whether the answer to the echo came
+/// What may differ between two looks at the same state: how far a resync is, how long a recovery would take, and whether the answer to the echo came
 /// within the moment that it is waited for after the answer to ARP.
 fn forget_volatile(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, _| key != "resync_percent" && key != "icmp");
+            map.retain(|key, _| !["resync_percent", "icmp", "recovery_forecast"].contains(&key.as_str()));
             map.values_mut().for_each(forget_volatile);
         }
         Value::Array(list) => list.iter_mut().for_each(forget_volatile),

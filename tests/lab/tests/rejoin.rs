@@ -72,7 +72,11 @@ fn split(one: &Node, two: &Node) -> Result<()> {
     for node in [one, two] {
         node.plug(Network::Replication)?;
     }
-    drbd_says(two, "cs:StandAlone")
+    // Whoever finds it out gives up; the other one may go on listening.
+    wait_until("DRBD to find the split brain", NOTICED, || {
+        let alone = |node: &Node| Ok::<_, anyhow::Error>(node.drbd()?.contains("cs:StandAlone"));
+        Ok((alone(one)? || alone(two)?).then_some(()))
+    })
 }
 
 #[test]

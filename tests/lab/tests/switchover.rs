@@ -102,13 +102,14 @@ fn a_peer_that_fails_gives_the_service_back_and_an_interrupted_flush_its_limits(
         // Killed: the limits stay at zero. The next one knows what they were, and an interrupt sets them again.
         let running = one.spawn("standin switchover")?;
         wait_until("the flush", SOON, is_flushing)?;
+        // With its shell, which could have told its exit code.
         running.signal("KILL")?;
-        running.wait(SOON)?;
+        wait_until("its end", SOON, || Ok((!one.run("pidof standin")?.success()).then_some(())))?;
         let running = one.spawn("standin switchover")?;
         wait_until("the second run", SOON, || {
             Ok(running.output()?.contains("switchover of r0").then_some(()))
         })?;
-        running.signal("INT")?;
+        one.run_ok("killall -INT standin")?;
         let (code, output) = running.wait(SOON)?;
         println!("{output}");
         ensure!(code == 1, "{output}");

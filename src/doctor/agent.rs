@@ -1,0 +1,108 @@
+//! Checks of what the agent may do by itself. Without an automatic takeover there is nothing to check.
+
+use super::Finding;
+use crate::config::{AGENT_PORT, AutomaticTakeover, Config};
+
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
+    if config.agent.takeover != AutomaticTakeover::Automatic {
+        return Vec::new();
+    }
+    vec![evidence(config), self_fence(config), hears_the_peer(config)]
+}
+
+fn evidence(config: &Config) -> Finding {
+    let check = "agent-evidence";
+    match (&config.fence, config.witnesses.len()) {
+        (Some(_), _) => Finding::pass(check, "a fence command makes sure of the peer"),
+        (None, 0) => Finding::fail(
+            check,
+            "agent.takeover is automatic, and there is neither a fence command nor a witness",
+            "a node that is cut off takes over by itself while the other one serves: two databases, and the commits of one are lost",
+        )
+        .advice(format!(
+            "name machines that are neither node under witnesses, such as the router, or a fence command, in {}, on both nodes",
+            config.file.display()
+        )),
+        (None, _) => Finding::pass(check, "a witness tells this node's own cut from the peer's death"),
+    }
+}
+
+fn self_fence(config: &Config) -> Finding {
+    let check = "agent-self-fence";
+    if config.agent.self_fence {
+        return Finding::pass(check, "a node that can't give up resets itself");
+    }
+    Finding::warn(
+        check,
+        "agent.self_fence is false",
+        "a node whose release hangs, on a dead disk for one, stays Primary, and the peer can't take over until a person resets it",
+    )
+    .advice(format!("write `self_fence: true` under agent in {}, on both nodes", config.file.display()))
+}
+
+/// Both nodes' addresses in the same file: each agent leaves out those of the other.
+fn hears_the_peer(config: &Config) -> Finding {
+    let check = "agent-listen";
+    let on = |addresses: [std::net::Ipv4Addr; 2]| {
+        let here =
+            |ip: std::net::IpAddr| ip.is_unspecified() || addresses.iter().any(|address| ip == *address);
+        config.agent.listen.iter().any(|listen| here(listen.ip()))
+    };
+    let (this, peer) = (&config.this_node, &config.peer);
+    if on([this.address, this.replication_address]) && on([peer.address, peer.replication_address]) {
+        return Finding::pass(check, "the agents hear each other");
+    }
+    let example =
+        [this, peer].map(|node| format!("\"{}:{AGENT_PORT}\"", node.replication_address)).join(", ");
+    Finding::warn(
+        check,
+        "agent.listen has no address of each node that the other one could ask",
+        "a pause is seen by one agent only, and an active node that is held up while it is replaced does not learn of it in time",
+    )
+    .advice(format!(
+        "write `listen: [\"127.0.0.1:{AGENT_PORT}\", {example}]` under agent in {}, on both nodes",
+        config.file.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::super::sample::config_with;
+    use super::*;
+
+    fn status(more: &str, check: &str) -> Option<Status> {
+        let findings = examine(&config_with(more));
+        findings.into_iter().find(|finding| finding.check == check).map(|finding| finding.status)
+    }
+
+    #[test]
+    fn without_an_automatic_takeover_nothing_is_asked_for() {
+        assert!(examine(&config_with("")).is_empty());
+        assert!(examine(&config_with("agent: {takeover: never}\n")).is_empty());
+    }
+
+    #[test]
+    fn an_automatic_takeover_needs_evidence_a_reset_and_the_peers_word() {
+        let whole =
+            "agent: {takeover: automatic, self_fence: true, listen: ['10.77.1.1:7780', '10.77.1.2:7780']}\n";
+        for check in ["agent-evidence", "agent-self-fence", "agent-listen"] {
+            assert_eq!(status(whole, check), Some(Status::Pass), "{check}");
+        }
+        let bare = "agent: {takeover: automatic}\n";
+        assert_eq!(status(bare, "agent-self-fence"), Some(Status::Warn));
+        assert_eq!(status(bare, "agent-listen"), Some(Status::Warn));
+        let mut config = config_with(bare);
+        config.witnesses.clear();
+        let evidence = |config: &Config| examine(config).remove(0).status;
+        assert_eq!(evidence(&config), Status::Fail);
+        config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
+        assert_eq!(evidence(&config), Status::Pass);
+    }
+
+    #[test]
+    fn every_interface_is_an_address_of_each_node() {
+        let all = "agent: {takeover: automatic, listen: ['0.0.0.0:7780']}\n";
+        assert_eq!(status(all, "agent-listen"), Some(Status::Pass));
+    }
+}
