@@ -1,13 +1,15 @@
 //! This machine: the [`Node`] that looks at and acts on the real thing.
 
+use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::address::{self, Target};
 use super::hand_over::{self, Sight};
 use super::worker;
-use super::{Applied, Attempt, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker, ssh};
+use super::{Applied, Attempt, Change, Node, command, drbd, filesystem, heartbeat, mysqld, pacemaker, ssh};
 use crate::audit::EngineTotals;
 use crate::audit::offline::{Settings, TOP};
 use crate::audit::verdict::{Verdict, verdict};
@@ -26,6 +28,8 @@ const DRBD_FENCE_LOOK: Duration = Duration::from_secs(2);
 const SILENCE_IS_FRESH: Duration = Duration::from_secs(1);
 /// How long the worker may take to accept a request.
 const WORKER_STARTS: Duration = Duration::from_secs(2);
+/// For a write to a file system that was mounted before.
+const WRITE: Duration = Duration::from_secs(10);
 /// Gratuitous ARP rounds after the first, and the time between them.
 const ANNOUNCEMENTS: (u32, Duration) = (10, Duration::from_secs(1));
 
@@ -36,6 +40,7 @@ pub struct RealNode {
     vip_silent_at: Mutex<Option<Instant>>,
     last_drbd: Mutex<Option<Drbd>>,
     line: Mutex<Option<ssh::Line>>,
+    mounted: AtomicBool,
 }
 
 impl RealNode {
@@ -46,6 +51,7 @@ impl RealNode {
             past: Mutex::new(past),
             vip_silent_at: Mutex::new(None),
             last_drbd: Mutex::new(None),
+            mounted: AtomicBool::new(false),
             line: Mutex::new(None),
         }
     }
@@ -215,7 +221,7 @@ impl RealNode {
 
     fn audit(
         &self,
-        datadir: &std::path::Path,
+        datadir: &Path,
         refuse_above_percent: u8,
         accept_myisam: bool,
         attempt: &Attempt,
@@ -285,7 +291,11 @@ impl Node for RealNode {
                 drbd::apply_connect(command, resource, device, attempt)
             }
             Action::Mount { device, directory, filesystem, options } => {
-                filesystem::mount(device, directory, filesystem, options, attempt)
+                let applied = filesystem::mount(device, directory, filesystem, options, attempt);
+                if applied.as_ref().is_ok_and(|applied| applied.change == Change::Done) {
+                    self.mounted.store(true, Ordering::Relaxed);
+                }
+                applied
             }
             Action::Unmount { device, directory } => filesystem::unmount(device, directory, attempt),
             Action::AuditEngines { datadir, refuse_above_percent, accept_myisam } => {
@@ -293,6 +303,9 @@ impl Node for RealNode {
             }
             Action::StartMysqld { control, datadir, socket, error_log } => {
                 self.data_is_mounted()?;
+                if !self.mounted.load(Ordering::Relaxed) {
+                    takes_writes(&self.config.mount.directory, attempt.deadline())?;
+                }
                 mysqld::start(control, datadir, socket, error_log.as_deref(), attempt)
             }
             Action::StopMysqld { control, datadir, error_log, kill_at_deadline } => {
@@ -317,6 +330,23 @@ impl Node for RealNode {
             Action::FollowResync { resource, peer } => drbd::follow_resync(resource, device, peer, attempt),
         }
     }
+}
+
+/// A file system that was mounted before may have failed since: after an error of its disk ext4 takes no more writes, and the mount
+/// table need not show it (seen on Linux 6.1). A server that starts on it serves what is never kept.
+fn takes_writes(directory: &Path, deadline: Instant) -> Result<(), Failure> {
+    let request = worker::Request::WriteThrough { directory: directory.to_owned() };
+    let deadline = deadline.min(Instant::now() + WRITE);
+    worker::call::<Option<String>>(&request, deadline).map(drop).map_err(|failure| Failure {
+        why: "mysqld would start on a file system that does not keep what is written, and acknowledged commits would be lost"
+            .to_owned(),
+        next: format!(
+            "see what happened to it: dmesg | tail -50; then give this node up, so that the other one can take over, or the file \
+             system be mounted afresh: standin release ({})",
+            failure.next
+        ),
+        ..failure
+    })
 }
 
 fn fence(command: &[String], attempt: &Attempt) -> Result<Applied, Failure> {
@@ -370,5 +400,14 @@ mod tests {
         let failure = RealNode::new(config, Past::default()).apply(&start, &attempt).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused);
         assert!(failure.seen.contains("is not mounted at"), "{failure}");
+    }
+
+    #[test]
+    fn no_server_is_started_where_writes_fail() {
+        let until = Instant::now() + Duration::from_secs(20);
+        let directory = tempfile::tempdir().unwrap();
+        takes_writes(directory.path(), until).unwrap();
+        let failure = takes_writes(Path::new("/proc"), until).unwrap_err();
+        assert!(failure.seen.contains("/proc") && failure.next.contains("standin release"), "{failure}");
     }
 }
