@@ -40,6 +40,8 @@ pub(super) enum Task {
 pub(super) struct End {
     pub(super) done: bool,
     pub(super) sentence: String,
+    /// It touched nothing, because it was refused: what is here belongs to somebody else, or another run is at work.
+    pub(super) refused: bool,
 }
 
 /// A task under way.
@@ -79,7 +81,7 @@ impl Work {
     }
 
     pub(super) fn end(self) -> (Task, End) {
-        let broken = || End { done: false, sentence: "it ended without a result".to_owned() };
+        let broken = || End { done: false, refused: false, sentence: "it ended without a result".to_owned() };
         (self.task, self.thread.join().unwrap_or_else(|_| broken()))
     }
 }
@@ -116,6 +118,9 @@ impl Worker {
             say_error(format_args!("keepalived can't be stopped: {error}"));
         }
         let released = told(self.managed().release_for_agent(self.config.agent.release_limit));
+        if released.refused {
+            return released;
+        }
         if !released.done {
             return self
                 .reset_if_configured(&format!("{reason}; the release is stuck: {}", released.sentence));
@@ -124,6 +129,7 @@ impl Worker {
             None => released,
             Some(cause) => End {
                 done: false,
+                refused: false,
                 sentence: format!("everything was given up, but Heartbeat still runs: {cause}"),
             },
         }
@@ -159,7 +165,7 @@ impl Worker {
             Err(cause) => say_error(format_args!("the virtual IP {} can't be removed: {cause}", vip.address)),
         }
         let released = told(self.managed().release_for_agent(STEP_DOWN));
-        if released.done {
+        if released.done || released.refused {
             return released;
         }
         self.reset_if_configured(&format!("{reason}; {}", released.sentence))
@@ -169,6 +175,7 @@ impl Worker {
         if !self.config.agent.self_fence {
             return End {
                 done: false,
+                refused: false,
                 sentence: format!(
                     "{why}; a person must reset this machine, or see to it: standin release (agent.self_fence is false)"
                 ),
@@ -176,20 +183,24 @@ impl Worker {
         }
         say_error(format_args!("resets this machine: {why}"));
         let sentence = Reset::default().now(why).err().unwrap_or_default();
-        End { done: false, sentence: format!("{why}; {sentence}") }
+        End { done: false, refused: false, sentence: format!("{why}; {sentence}") }
     }
 
     fn reconnect(&self) -> End {
         let config = &self.config;
         let seen = drbd::observe_state(&config.resource, &config.mount.device, LOOK);
         let Some(drbd) = seen.known() else {
-            return End { done: false, sentence: "the state of DRBD is not known".to_owned() };
+            return End {
+                done: false,
+                refused: false,
+                sentence: "the state of DRBD is not known".to_owned(),
+            };
         };
         let resource = config.resource.clone();
         let connect = Action::ReconnectDrbd { resource, command: drbd.commands.connect.clone() };
         match self.apply(&connect, config.limits.drbd) {
-            Ok(()) => End { done: true, sentence: "listens for the peer again".to_owned() },
-            Err(sentence) => End { done: false, sentence },
+            Ok(()) => End { done: true, refused: false, sentence: "listens for the peer again".to_owned() },
+            Err(sentence) => End { done: false, refused: false, sentence },
         }
     }
 
@@ -209,13 +220,15 @@ impl Worker {
 
 fn told(run: Run) -> End {
     match run {
-        Run::Ended { outcome: Outcome::Done, .. } => End { done: true, sentence: "done".to_owned() },
+        Run::Ended { outcome: Outcome::Done, .. } => {
+            End { done: true, refused: false, sentence: "done".to_owned() }
+        }
         Run::Ended { outcome, reason } => {
             let how = format!("{outcome:?}").to_lowercase();
             let sentence = reason.map_or_else(|| how.clone(), |reason| format!("{how}: {reason}"));
-            End { done: false, sentence }
+            End { done: false, refused: matches!(outcome, Outcome::Refused | Outcome::Usage), sentence }
         }
-        Run::GoesOn { progress } => End { done: false, sentence: progress },
+        Run::GoesOn { progress } => End { done: false, refused: false, sentence: progress },
     }
 }
 
@@ -240,5 +253,19 @@ impl Backoff {
 
     pub(super) fn holds(&self, now: Instant) -> Option<&str> {
         self.until.filter(|until| now < *until).map(|_| self.why.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_was_refused_resets_no_machine() {
+        let ended = |outcome| told(Run::Ended { outcome, reason: None });
+        assert!(ended(Outcome::Refused).refused && ended(Outcome::Usage).refused);
+        for outcome in [Outcome::Stuck, Outcome::Failed, Outcome::Done] {
+            assert!(!ended(outcome).refused, "{outcome:?}");
+        }
     }
 }
