@@ -17,7 +17,7 @@ help:
 	@echo 'make model     the search of docs/model.md with all that takes minutes'
 	@echo 'make fuzz      every parser of foreign bytes, two minutes each, guided by coverage'
 	@echo 'make deb       build the package: target/debian/standin_*.deb'
-	@echo 'make rpm       the same for RPM: target/generate-rpm/standin-*.rpm'
+	@echo 'make rpm       the same for RPM: target/rpm/standin-*.rpm'
 	@echo 'make lab       build the images of the lab'
 
 demo: lab

@@ -95,8 +95,7 @@ pub(super) const WORDS: &[Words] = &[
             ("standin plan", "On the standby: what a takeover would do now, with the commands behind it."),
             (
                 "standin takeover",
-                "Make this node active. The commands of a planned move are standin release on the \
-              active node, then this on the other.",
+                "Make this node active. A planned move is standin switchover, typed on the active node.",
             ),
             ("standin -c orders status --watch", "Watch both nodes of the cluster orders."),
             ("standin history --last 1", "How long each step of the latest takeover took."),
