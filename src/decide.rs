@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::{PeerStanding, answers, hears_nobody, peer_standing};
 pub use fence_peer::{FenceAnswer, FenceDecision, FenceRequest, fence_peer};
-pub use guard::{Check, Guard, Guarding, ailment, guard};
+pub use guard::{Check, Guard, Guarding, ailment, disk_hangs, guard};
 pub use health::{Health, Now, fitness, health, lack_of_redundancy, serves};
 pub use heartbeat_status::{Doings, HeartbeatStatus, heartbeat_status};
 pub use keepalived::{Attendance, Scene, keepalived};
 pub use rejoin::{Diverged, Divergence, Rejoining, diverged, rejoin};
 pub use release::release;
 pub use standing::{Part, Standing, standing};
-pub use switchover::{PeerReadiness, Switching, Switchover, switchover};
+pub use switchover::{AgentReadiness, PeerReadiness, Switching, Switchover, switchover};
 pub use takeover::takeover;
 pub use watch::{Watch, Watching, watch};
 
@@ -53,6 +53,9 @@ pub struct Request {
     /// The agent has seen the peer silent for so long already.
     #[serde(default)]
     pub silent_for: Option<Duration>,
+    /// A server that does not move for so long while it shuts down is killed, for InnoDB to recover elsewhere.
+    #[serde(default)]
+    pub kill_mysqld_after: Option<Duration>,
 }
 
 /// The part of a plan that was asked for.

@@ -127,7 +127,7 @@ pub fn examine(survey: &Survey, config: &Config) -> Vec<Area> {
         area("mysqld's start", unit::examine(survey, config)),
         area("network", network::examine(survey, config)),
         area("cluster manager", cluster_manager::examine(survey, config)),
-        area("agent", agent::examine(config)),
+        area("agent", agent::examine(survey, config)),
         area("peer", peer::examine(survey, config)),
         area("system", system::examine(survey, config)),
     ]

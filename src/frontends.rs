@@ -16,6 +16,7 @@ mod kept;
 mod lock;
 mod managed;
 mod manual;
+mod news;
 pub mod ocf;
 mod operate;
 mod pause;

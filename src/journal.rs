@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use chronicle::{Chronicle, chronicle};
 pub use history::{Run, StepTime, past, promoting, release_failed, runs, under_way};
-pub use recent::{fence_answer_since, in_vain};
+pub use recent::in_vain;
 pub use recoveries::recoveries;
 pub use switchover::{Unfinished, unfinished_switchover};
 

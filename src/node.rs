@@ -23,6 +23,7 @@ pub mod ssh;
 pub mod survey;
 pub mod system_log;
 pub mod systemd;
+pub mod within;
 pub mod worker;
 mod write_check;
 

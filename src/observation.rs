@@ -90,6 +90,9 @@ pub struct Drbd {
     pub resync_percent: Option<u8>,
     /// True while DRBD holds back all I/O (a fence handler or an administrator suspended it).
     pub io_suspended: bool,
+    /// Writes wait for the peer's answer, and none for the local disk, at the moment of the look: normal for a moment under load.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writes_wait_for_peer: bool,
     /// The exact commands that act on this resource on this generation.
     pub commands: DrbdCommands,
 }

@@ -139,6 +139,11 @@ pub enum HandOverBy {
     },
 }
 
+impl HandOverBy {
+    /// How long what cleans up after a cluster manager's move may take; it is quick.
+    pub const CLEAN_UP: Duration = Duration::from_secs(20);
+}
+
 /// One idempotent thing that a node can do. Every variant carries all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use standin::decide::Now;
+use standin::failure::Failure;
 use standin::frontends::agent::http::Endpoints;
 use standin::frontends::agent::snapshot::{Look, Snapshot};
 use standin::observation::Observation;
@@ -32,7 +33,7 @@ struct Agent {
 impl Agent {
     fn telling(snapshot: Snapshot) -> Self {
         let current = Arc::new(Mutex::new(Arc::new(snapshot)));
-        let endpoints = Endpoints::start(&["127.0.0.1:0".parse().unwrap()], Arc::clone(&current)).unwrap();
+        let endpoints = start(&["127.0.0.1:0".parse().unwrap()], &current).unwrap();
         Self { endpoints, current }
     }
 
@@ -59,6 +60,10 @@ impl Agent {
     fn get(&self, path: &str) -> (u16, String) {
         get(self.address(), path)
     }
+}
+
+fn start(listen: &[SocketAddr], current: &Arc<Mutex<Arc<Snapshot>>>) -> Result<Endpoints, Failure> {
+    Endpoints::start(listen, support::config().vip.address.addr().into(), Arc::clone(current))
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -5,14 +5,18 @@ mod support;
 
 use std::time::Duration;
 
-use standin::config::{ClusterManager, Config};
-use standin::decide::{Check, FenceAnswer, Guard, Guarding, ailment, guard};
+use standin::config::{AutomaticTakeover, ClusterManager, Config};
+use standin::decide::{
+    Check, Decision, FenceAnswer, Guard, Guarding, Request, ailment, disk_hangs, guard, release,
+};
 use standin::observation::*;
-use standin::plan::Goal;
+use standin::plan::{Action, Goal};
 use support::{config, seen_by};
 
 fn alone() -> Config {
-    Config { cluster_manager: ClusterManager::None, ..config() }
+    let mut config = Config { cluster_manager: ClusterManager::None, ..config() };
+    config.agent.takeover = AutomaticTakeover::Automatic;
+    config
 }
 
 fn active() -> Observation {
@@ -99,6 +103,55 @@ fn checks_that_fail_or_do_not_come_back_count() {
     assert!(!gives_up(&with(&|guarding| guarding.write = Check::Warned("full".to_owned()))));
     assert!(gives_up(&with(&|guarding| guarding.query = Check::Pending(Duration::from_secs(5)))));
     assert!(gives_up(&with(&|guarding| guarding.carrier = Check::Failed("no carrier".to_owned()))));
+}
+
+#[test]
+fn a_write_that_waits_for_the_peer_alone_is_no_reason_to_give_up() {
+    let seconds = Duration::from_secs;
+    let limit = alone().agent.write_limit;
+    let with =
+        |pending, waited_for_peer| Guarding { write: Check::Pending(pending), waited_for_peer, ..often() };
+    let decided = |guarding: &Guarding| guard(&active(), &alone(), guarding);
+    let slow_peer = with(limit * 3, Some(seconds(1)));
+    assert!(matches!(decided(&slow_peer), Guard::Stay(why) if why.contains("DRBD waits for")));
+    assert!(!disk_hangs(&active(), &alone(), &slow_peer));
+    // It was so when the write began, and not any more; or long ago; or never.
+    for ours in [with(limit, Some(limit)), with(limit * 3, Some(limit)), with(limit, None)] {
+        assert!(gives_up(&decided(&ours)), "{ours:?}");
+        assert!(disk_hangs(&active(), &alone(), &ours), "{ours:?}");
+    }
+    // What else is wrong with this node is no fault of the peer's.
+    let gone = after(|seen| mysqld(seen).processes.clear());
+    assert!(gives_up(&guard(&gone, &alone(), &slow_peer)));
+    let frozen = after(|seen| drbd(seen).io_suspended = true);
+    assert!(!disk_hangs(&frozen, &alone(), &with(limit, None)), "DRBD holds it");
+    let failed = Guarding { write: Check::Failed("EIO".to_owned()), ..often() };
+    assert!(!disk_hangs(&active(), &alone(), &failed), "a disk that fails lets go of what waits for it");
+}
+
+#[test]
+fn a_server_that_is_given_up_and_stands_still_is_killed() {
+    let stop = |request: &Request| {
+        let Decision::Plan(plan) = release(&active(), &alone(), request) else { panic!("refused") };
+        let stops = plan.steps.into_iter().find_map(|step| match step.action {
+            Action::StopMysqld { kill_at_deadline, .. } => Some((kill_at_deadline, step.deadline)),
+            _ => None,
+        });
+        stops.unwrap()
+    };
+    let after = Duration::from_secs(10);
+    assert_eq!(stop(&Request::default()), (false, alone().limits.stop_mysqld));
+    assert_eq!(stop(&Request { kill_mysqld_after: Some(after), ..Request::default() }), (true, after));
+}
+
+#[test]
+fn where_nobody_would_step_in_nothing_is_given_up_or_started() {
+    let mut config = alone();
+    config.agent.takeover = AutomaticTakeover::Never;
+    let gone = after(|seen| mysqld(seen).processes.clear());
+    assert!(matches!(guard(&gone, &config, &often()), Guard::Stay(why) if why.contains("not automatic")));
+    config.cluster_manager = ClusterManager::Heartbeat(None);
+    assert!(gives_up(&guard(&gone, &config, &often())), "Heartbeat decides");
 }
 
 #[test]

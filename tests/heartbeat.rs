@@ -212,6 +212,7 @@ const DRBD_ONLY: Request = Request {
     drbd_only: true,
     from_agent: false,
     silent_for: None,
+    kill_mysqld_after: None,
 };
 
 fn steps(decision: Decision) -> Vec<&'static str> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use standin::config::{ClusterManager, Config};
-use standin::decide::{self, PeerReadiness, RefusalKind, Switching, Switchover};
+use standin::decide::{self, AgentReadiness, PeerReadiness, RefusalKind, Switching, Switchover};
 use standin::execute::{Ended, Executor};
 use standin::failure::Outcome;
 use standin::journal;
@@ -33,7 +33,10 @@ fn config() -> Config {
 fn switching() -> Switching {
     Switching {
         peer: PeerReadiness::Ready { address: Ipv4Addr::new(10, 77, 1, 1) },
-        peer_agent_takes_over: Fact::Known(false),
+        peer_agent: AgentReadiness::TakesNothingOver,
+        takeover_there: ["standin", "--config", "/etc/standin/orders.yaml", "takeover"]
+            .map(str::to_owned)
+            .to_vec(),
         paused: None,
         dirty_pages: Some(Fact::Known(DirtyPagesLimits {
             max: "90".to_owned(),
@@ -109,7 +112,12 @@ fn the_pages_are_written_before_the_address_goes_and_all_but_the_demotion_can_be
         shown.contains("innodb_max_dirty_pages_pct=0") && shown.contains("innodb_max_dirty_pages_pct=90"),
         "{shown}"
     );
-    assert!(switchover.hand_over.to_string().contains("ssh 10.77.1.1 standin --config orders.yaml takeover"));
+    assert!(
+        switchover
+            .hand_over
+            .to_string()
+            .contains("ssh 10.77.1.1 standin --config /etc/standin/orders.yaml takeover")
+    );
 }
 
 #[test]
@@ -138,6 +146,29 @@ fn a_peer_that_could_not_take_over_at_once_is_a_refusal() {
 }
 
 #[test]
+fn a_peer_that_does_not_hear_this_node_is_refused_unless_this_node_is_cut_off() {
+    let deaf =
+        Switching { peer: PeerReadiness::Deaf { address: Ipv4Addr::new(10, 77, 1, 1) }, ..switching() };
+    let witness = |answer| {
+        let mut observation = seen(|_| ());
+        let address = Ipv4Addr::new(10, 77, 0, 254);
+        observation.witnesses = vec![AddressProbe { address, answer: Fact::Known(answer) }];
+        observation
+    };
+    let answers = Some(Answer { icmp: true, arp: None });
+    for observation in [seen(|_| ()), witness(answers)] {
+        let (kind, reason) = refused(&observation, &deaf);
+        assert!(
+            kind == RefusalKind::PeerNotReady && reason.contains("does not hear the virtual IP"),
+            "{reason}"
+        );
+    }
+    let switchover = planned(&witness(None), &config(), &deaf);
+    assert!(matches!(by(&switchover), HandOverBy::Ssh { .. }));
+    assert!(switchover.give_up.warnings[0].contains("node2 that is cut off"), "{}", switchover.give_up);
+}
+
+#[test]
 fn without_an_account_or_its_privilege_it_goes_on_without_the_flush() {
     let unknown = Switching { dirty_pages: Some(Fact::Unknown("it is full".to_owned())), ..switching() };
     let unwanted = Switching { dirty_pages: None, ..switching() };
@@ -161,15 +192,27 @@ fn without_an_account_or_its_privilege_it_goes_on_without_the_flush() {
 fn who_makes_the_peer_take_over() {
     let agent = Switching {
         peer: PeerReadiness::NotAsked("no key".to_owned()),
-        peer_agent_takes_over: Fact::Known(true),
+        peer_agent: AgentReadiness::TakesOver,
         ..switching()
     };
     assert_eq!(by(&planned(&seen(|_| ()), &config(), &agent)), &HandOverBy::Agent);
     // A paused agent does not.
-    let paused = Switching { paused: Some("paused".to_owned()), ..agent };
+    let paused = Switching { paused: Some("paused".to_owned()), ..agent.clone() };
     let switchover = planned(&seen(|_| ()), &config(), &paused);
     assert!(matches!(by(&switchover), HandOverBy::Person { .. }));
     assert!(switchover.give_up.warnings[0].contains("somebody must type there"));
+    // Nor does one that gave its node up a moment ago; what ends that is said.
+    for (readiness, told) in [
+        (AgentReadiness::HoldsBack("on node1: standin acknowledge".to_owned()), "standin acknowledge"),
+        (AgentReadiness::NotAsked("nobody listens".to_owned()), "nobody listens"),
+        (AgentReadiness::TakesNothingOver, "no agent there takes over by itself"),
+    ] {
+        let switching = Switching { peer_agent: readiness, ..agent.clone() };
+        let switchover = planned(&seen(|_| ()), &config(), &switching);
+        assert!(matches!(by(&switchover), HandOverBy::Person { .. }), "{told}");
+        let warning = &switchover.give_up.warnings[0];
+        assert!(warning.contains(told) && warning.contains("somebody must type there"), "{warning}");
+    }
 
     let managed = |manager| {
         let config = Config { cluster_manager: manager, ..config() };
@@ -189,6 +232,9 @@ fn who_makes_the_peer_take_over() {
         let switchover = managed(manager);
         // The manager gives up by its own means: here it is only prepared.
         assert_eq!(names(&switchover.give_up), ["flush-dirty-pages"]);
+        // What takes a constraint out has its time however long the move took.
+        let more = if manager == ClusterManager::Pacemaker { HandOverBy::CLEAN_UP } else { Duration::ZERO };
+        assert_eq!(switchover.hand_over.steps[0].deadline, switching().hand_over + more);
         assert!(switchover.hand_over.to_string().contains(word), "{}", switchover.hand_over);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::FenceAnswer;
 use super::health::{Health, health};
 use super::standing::{Standing, standing};
-use crate::config::{ClusterManager, Config};
+use crate::config::{AutomaticTakeover, ClusterManager, Config};
 use crate::observation::{
     Connection, Disk, Drbd, Fact, MysqldAnswer, MysqldProcess, Observation, Replication, Role,
 };
@@ -39,6 +39,8 @@ pub struct Guarding {
     pub failures: u32,
     /// A write through the mount.
     pub write: Check,
+    /// How long ago DRBD was last seen to wait for the peer alone; none when it was not.
+    pub waited_for_peer: Option<Duration>,
     /// A query.
     pub query: Check,
     /// The link of the virtual IP's interface.
@@ -261,6 +263,9 @@ fn why_not_the_peer(observation: &Observation, config: &Config, guarding: &Guard
     if config.cluster_manager == ClusterManager::Pacemaker {
         return Some("Pacemaker's own monitor decides what follows".to_owned());
     }
+    if nobody_decides(config) {
+        return Some(format!("nobody would make {peer} step in: agent.takeover is not automatic"));
+    }
     let takes_part = |drbd: &Drbd| {
         drbd.connection == Connection::Connected
             && drbd.peer_disk == Disk::UpToDate
@@ -278,11 +283,44 @@ fn why_not_the_peer(observation: &Observation, config: &Config, guarding: &Guard
         }
         Fact::Known(_) => {}
     }
+    let but_for_the_write = Guarding { write: Check::NotMade, ..guarding.clone() };
+    if waits_for_peer(config, guarding) && ailment(observation, config, &but_for_the_write).is_none() {
+        return Some(format!(
+            "DRBD waits for {peer} to answer, and this node's disk for nothing: {peer} or the link to it is slow, and it could not \
+             take over any faster"
+        ));
+    }
     let since = guarding.since_takeover.filter(|since| *since < config.agent.settle)?;
     Some(format!(
         "this node took over only {} ago, and moving back would make the database flap (standin acknowledge ends the wait)",
         humantime::format_duration(Duration::from_secs(since.as_secs()))
     ))
+}
+
+/// A write that does not come back because of the peer. While our own disk hangs, some request always waits for it.
+fn waits_for_peer(config: &Config, guarding: &Guarding) -> bool {
+    // The write may have begun a moment before the disk hung.
+    let begun = Duration::from_secs(1);
+    match (&guarding.write, guarding.waited_for_peer) {
+        (Check::Pending(pending), Some(ago)) => {
+            *pending >= config.agent.write_limit && ago + begun < *pending && ago < config.agent.write_limit
+        }
+        _ => false,
+    }
+}
+
+/// Whether our own disk keeps a write for longer than it may: then nothing can be flushed, and no unmount ends.
+pub fn disk_hangs(observation: &Observation, config: &Config, guarding: &Guarding) -> bool {
+    let frozen = observation.drbd.known().is_some_and(|drbd| drbd.io_suspended);
+    !frozen
+        && failed(&guarding.write, "a write", config.agent.write_limit).is_some()
+        && matches!(guarding.write, Check::Pending(_))
+        && !waits_for_peer(config, guarding)
+}
+
+/// Without a cluster manager only an agent that may take over follows one that gives up.
+fn nobody_decides(config: &Config) -> bool {
+    config.cluster_manager == ClusterManager::None && config.agent.takeover != AutomaticTakeover::Automatic
 }
 
 /// Everything but the server, or the address, is here.
@@ -292,6 +330,7 @@ fn can_be_mended(observation: &Observation, config: &Config, guarding: &Guarding
     let gone = observation.mysqld.known().is_some_and(|mysqld| mysqld.processes.is_empty())
         || observation.vip.here == Fact::Known(None);
     config.cluster_manager == ClusterManager::None
+        && !nobody_decides(config)
         && observation.drbd.known().is_some_and(primary)
         && of_mount(observation, config).is_none()
         && observation.mount.known().is_some()

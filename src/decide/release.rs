@@ -39,7 +39,7 @@ fn judge(observation: &Observation, config: &Config, request: &Request) -> Resul
         goal: Goal::Release,
         reason: format!("{name} gives everything up"),
         warnings,
-        steps: steps(observation, config),
+        steps: steps(observation, config, request),
     })
 }
 
@@ -88,7 +88,7 @@ fn already_released(observation: &Observation) -> bool {
     drbd && mount && mysqld && vip && left_alone(observation).is_none()
 }
 
-fn steps(observation: &Observation, config: &Config) -> Vec<Step> {
+fn steps(observation: &Observation, config: &Config, request: &Request) -> Vec<Step> {
     let limits = &config.limits;
     let mysqld = &config.mysqld;
     let demote = match &observation.drbd {
@@ -108,9 +108,9 @@ fn steps(observation: &Observation, config: &Config) -> Vec<Step> {
             control: mysqld.control.clone(),
             datadir: mysqld.datadir.clone(),
             error_log: mysqld.error_log.clone(),
-            kill_at_deadline: mysqld.kill_at_deadline,
+            kill_at_deadline: mysqld.kill_at_deadline || request.kill_mysqld_after.is_some(),
         },
-        limits.stop_mysqld,
+        request.kill_mysqld_after.map_or(limits.stop_mysqld, |after| after.min(limits.stop_mysqld)),
     ));
     steps.push(step(
         Action::Unmount { device: config.mount.device.clone(), directory: config.mount.directory.clone() },

@@ -12,7 +12,7 @@ use super::standing::{Standing, standing};
 use super::{Decision, Refusal, RefusalKind, Request, refuse, release};
 use crate::config::{ClusterManager, Config};
 use crate::observation::{Connection, Disk, Drbd, Fact, Observation, Replication, Role};
-use crate::plan::{Action, DirtyPagesLimits, Goal, HandOverBy, Plan, ServerAccess, Step, Undo};
+use crate::plan::{Action, DirtyPagesLimits, Goal, HandOverBy, Plan, ServerAccess, Step, Undo, shell_words};
 
 /// For setting two variables of a server that answers.
 const RESTORE: Duration = Duration::from_secs(10);
@@ -26,8 +26,27 @@ pub enum PeerReadiness {
         /// Where it was asked.
         address: Ipv4Addr,
     },
+    /// It could, and does not hear the virtual IP, which this node has.
+    Deaf {
+        /// Where it was asked.
+        address: Ipv4Addr,
+    },
     /// It would refuse, with its reason.
     NotReady(String),
+    /// It could not be asked, with the cause.
+    NotAsked(String),
+}
+
+/// What the peer's agent does as soon as this node holds nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentReadiness {
+    /// It makes the peer active.
+    TakesOver,
+    /// It would, and does not for now: why, and what ends that.
+    HoldsBack(String),
+    /// The configuration does not let it.
+    TakesNothingOver,
     /// It could not be asked, with the cause.
     NotAsked(String),
 }
@@ -38,7 +57,9 @@ pub struct Switching {
     /// What the peer said.
     pub peer: PeerReadiness,
     /// Whether the peer's agent takes over by itself.
-    pub peer_agent_takes_over: Fact<bool>,
+    pub peer_agent: AgentReadiness,
+    /// What is typed on the peer to make it take over.
+    pub takeover_there: Vec<String>,
     /// Both agents do nothing by themselves: the sentence that says so.
     pub paused: Option<String>,
     /// The limits of dirty pages as they are set; unknown, with the cause, when the server can't be asked. None: no flush is
@@ -77,16 +98,8 @@ pub fn switchover(
     serves_here(observation, config, switching)?;
     let drbd = peer_has_everything(observation, config)?;
     peer_answers(observation, config)?;
-    if let PeerReadiness::NotReady(reason) = &switching.peer {
-        let peer = &config.peer.name;
-        return Err(refuse(
-            RefusalKind::PeerNotReady,
-            format!("{peer} would refuse to take over: {reason}"),
-            "this node would give up its service for nothing",
-            format!("mend it on {peer} (standin plan, standin doctor), then try again"),
-        ));
-    }
     let mut warnings = Vec::new();
+    peer_could(observation, config, switching, &mut warnings)?;
     let by = by_whom(observation, config, switching, &mut warnings)?;
     let mut steps: Vec<Step> = flush(observation, config, switching, &mut warnings).into_iter().collect();
     if !matches!(by, HandOverBy::Manager { .. }) {
@@ -102,6 +115,11 @@ pub fn switchover(
         _ => "",
     };
     let reason = format!("{node} serves; {peer} is connected, has every commit ({:?}){says}", drbd.peer_disk);
+    // A constraint that stays would keep the resource where it is for ever: what takes it out has a time of its own.
+    let clean_up = match &by {
+        HandOverBy::Manager { afterwards, .. } if !afterwards.is_empty() => HandOverBy::CLEAN_UP,
+        _ => Duration::ZERO,
+    };
     let hand_over = Step {
         action: Action::HandOver {
             by,
@@ -110,7 +128,7 @@ pub fn switchover(
             vip: config.vip.address.addr(),
             interface: config.vip.interface.clone(),
         },
-        deadline: switching.hand_over,
+        deadline: switching.hand_over + clean_up,
         undo: None,
     };
     let plan = |reason, warnings, steps| Plan { goal: Goal::Switchover, reason, warnings, steps };
@@ -215,6 +233,47 @@ fn peer_answers(observation: &Observation, config: &Config) -> Result<(), Refusa
     }
 }
 
+fn peer_could(
+    observation: &Observation,
+    config: &Config,
+    switching: &Switching,
+    warnings: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let (node, peer, vip) = (&config.this_node.name, &config.peer.name, config.vip.address.addr());
+    match &switching.peer {
+        PeerReadiness::Ready { .. } | PeerReadiness::NotAsked(_) => Ok(()),
+        PeerReadiness::NotReady(reason) => Err(refuse(
+            RefusalKind::PeerNotReady,
+            format!("{peer} would refuse to take over: {reason}"),
+            "this node would give up its service for nothing",
+            format!("mend it on {peer} (standin plan, standin doctor), then try again"),
+        )),
+        // A node that the clients don't reach is a reason for a switchover, and the peer does not hear it either.
+        PeerReadiness::Deaf { .. } if is_cut_off(observation) => {
+            warnings.push(format!(
+                "{peer} does not hear the virtual IP {vip}, and no witness answers here: it is {node} that is cut off"
+            ));
+            Ok(())
+        }
+        PeerReadiness::Deaf { .. } => Err(refuse(
+            RefusalKind::PeerNotReady,
+            format!("{peer} does not hear the virtual IP {vip}, although it is on {node}"),
+            "one of the two is not where the clients are: if that is the peer, the service would move to where nobody reaches it",
+            format!(
+                "see to the network of {peer} (there: ip -br link; arping -c 3 -I {} {vip}); when it is {node} that the clients \
+                 don't reach: standin release; then on {peer}: standin takeover",
+                config.vip.interface
+            ),
+        )),
+    }
+}
+
+/// Whether none of the witnesses answers, if there are any.
+fn is_cut_off(observation: &Observation) -> bool {
+    let silent = |answer| !matches!(answer, &Fact::Known(Some(_)));
+    !observation.witnesses.is_empty() && observation.witnesses.iter().all(|probe| silent(&probe.answer))
+}
+
 fn by_whom(
     observation: &Observation,
     config: &Config,
@@ -255,28 +314,32 @@ fn by_whom(
         ),
         ClusterManager::None => {}
     }
-    let remote = vec![
-        "standin".to_owned(),
-        "--config".to_owned(),
-        config.file.display().to_string(),
-        "takeover".to_owned(),
-    ];
+    let remote = switching.takeover_there.clone();
     let cause = match &switching.peer {
-        PeerReadiness::Ready { address } => return Ok(HandOverBy::Ssh { address: *address, remote }),
+        PeerReadiness::Ready { address } | PeerReadiness::Deaf { address } => {
+            return Ok(HandOverBy::Ssh { address: *address, remote });
+        }
         PeerReadiness::NotReady(cause) | PeerReadiness::NotAsked(cause) => cause,
     };
-    if switching.peer_agent_takes_over == Fact::Known(true) && switching.paused.is_none() {
-        warnings.push(format!(
-            "whether {} could take over was not asked ({cause}); its agent does so by itself",
-            config.peer.name
-        ));
-        return Ok(HandOverBy::Agent);
-    }
     let peer = &config.peer.name;
+    let agent = match &switching.peer_agent {
+        AgentReadiness::TakesOver if switching.paused.is_none() => {
+            warnings.push(format!(
+                "whether {peer} could take over was not asked ({cause}); its agent does so by itself"
+            ));
+            return Ok(HandOverBy::Agent);
+        }
+        AgentReadiness::HoldsBack(why) => format!("its agent holds back: {why}"),
+        AgentReadiness::NotAsked(cause) => {
+            format!("whether an agent there takes over by itself is not known ({cause})")
+        }
+        AgentReadiness::TakesOver | AgentReadiness::TakesNothingOver => {
+            "no agent there takes over by itself".to_owned()
+        }
+    };
     warnings.push(format!(
-        "{peer} can't be told over ssh ({cause}), and no agent there takes over by itself: somebody must type there, as soon as \
-         this node says so: {}",
-        remote.join(" ")
+        "{peer} can't be told over ssh ({cause}); {agent}; somebody must type there, as soon as this node says so: {}",
+        shell_words(&remote)
     ));
     Ok(HandOverBy::Person { remote })
 }

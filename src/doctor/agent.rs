@@ -1,13 +1,34 @@
 //! Checks of what the agent may do by itself. Without an automatic takeover there is nothing to check.
 
 use super::Finding;
+use super::survey::{Manager, Survey};
 use crate::config::{AGENT_PORT, AutomaticTakeover, Config};
+use crate::observation::Fact;
 
-pub(super) fn examine(config: &Config) -> Vec<Finding> {
+pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     if config.agent.takeover != AutomaticTakeover::Automatic {
         return Vec::new();
     }
-    vec![evidence(config), self_fence(config), hears_the_peer(config)]
+    let unit = unit(&survey.cluster_manager.agent);
+    vec![unit, evidence(config), self_fence(config), hears_the_peer(config)]
+}
+
+fn unit(agent: &Fact<Manager>) -> Finding {
+    let check = "agent-unit";
+    let why = "nobody guards this node or makes it step up";
+    match agent {
+        Fact::Unknown(cause) => {
+            Finding::warn(check, format!("whether the agent runs is not known: {cause}"), why)
+        }
+        Fact::Known(Manager { name, runs: true, enabled: true }) => {
+            Finding::pass(check, format!("{name} runs, and starts at boot"))
+        }
+        Fact::Known(Manager { name, runs, .. }) => {
+            let seen = if *runs { "runs, and does not start at boot" } else { "does not run" };
+            Finding::warn(check, format!("{name} {seen}"), why)
+                .remedy(format!("systemctl enable --now {name}"))
+        }
+    }
 }
 
 fn evidence(config: &Config) -> Finding {
@@ -44,8 +65,9 @@ fn self_fence(config: &Config) -> Finding {
 fn hears_the_peer(config: &Config) -> Finding {
     let check = "agent-listen";
     let on = |addresses: [std::net::Ipv4Addr; 2]| {
-        let here =
-            |ip: std::net::IpAddr| ip.is_unspecified() || addresses.iter().any(|address| ip == *address);
+        // The agents ask each other at IPv4 addresses, and [::] takes none of those.
+        let all = std::net::Ipv4Addr::UNSPECIFIED;
+        let here = |ip: std::net::IpAddr| ip == all || addresses.iter().any(|address| ip == *address);
         config.agent.listen.iter().any(|listen| here(listen.ip()))
     };
     let (this, peer) = (&config.this_node, &config.peer);
@@ -68,18 +90,18 @@ fn hears_the_peer(config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::super::Status;
-    use super::super::sample::config_with;
+    use super::super::sample::{self, config_with};
     use super::*;
 
     fn status(more: &str, check: &str) -> Option<Status> {
-        let findings = examine(&config_with(more));
+        let findings = examine(&sample::survey(), &config_with(more));
         findings.into_iter().find(|finding| finding.check == check).map(|finding| finding.status)
     }
 
     #[test]
     fn without_an_automatic_takeover_nothing_is_asked_for() {
-        assert!(examine(&config_with("")).is_empty());
-        assert!(examine(&config_with("agent: {takeover: never}\n")).is_empty());
+        assert!(examine(&sample::survey(), &config_with("")).is_empty());
+        assert!(examine(&sample::survey(), &config_with("agent: {takeover: never}\n")).is_empty());
     }
 
     #[test]
@@ -94,15 +116,32 @@ mod tests {
         assert_eq!(status(bare, "agent-listen"), Some(Status::Warn));
         let mut config = config_with(bare);
         config.witnesses.clear();
-        let evidence = |config: &Config| examine(config).remove(0).status;
+        let evidence = |config: &Config| super::evidence(config).status;
         assert_eq!(evidence(&config), Status::Fail);
         config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
         assert_eq!(evidence(&config), Status::Pass);
     }
 
     #[test]
+    fn an_agent_that_does_not_run_or_start_is_told() {
+        let unit =
+            |runs, enabled| super::unit(&Fact::Known(Manager { name: "agent".to_owned(), runs, enabled }));
+        assert_eq!(unit(true, true).status, Status::Pass);
+        for (runs, enabled) in [(true, false), (false, true), (false, false)] {
+            assert_eq!(unit(runs, enabled).status, Status::Warn);
+        }
+        assert_eq!(super::unit(&Fact::Unknown("no systemd".to_owned())).status, Status::Warn);
+    }
+
+    #[test]
     fn every_interface_is_an_address_of_each_node() {
         let all = "agent: {takeover: automatic, listen: ['0.0.0.0:7780']}\n";
         assert_eq!(status(all, "agent-listen"), Some(Status::Pass));
+        let only_ipv6 = "agent: {takeover: automatic, listen: ['[::]:7780']}\n";
+        assert_eq!(
+            status(only_ipv6, "agent-listen"),
+            Some(Status::Warn),
+            "the agents ask each other over IPv4"
+        );
     }
 }

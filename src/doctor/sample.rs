@@ -109,6 +109,7 @@ pub(super) fn drbd() -> Drbd {
         peer_disk: Disk::UpToDate,
         resync_percent: None,
         io_suspended: false,
+        writes_wait_for_peer: false,
         commands: DrbdCommands {
             disconnect: Vec::new(),
             promote: Vec::new(),

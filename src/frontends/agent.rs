@@ -3,6 +3,7 @@
 //! One loop: observe, decide, execute. The role follows from what is seen. Nothing that can hang runs in the loop's thread: each
 //! look and each task has a thread of its own, and one that does not come back is itself something that is seen.
 
+mod alone;
 mod drbd_events;
 pub mod http;
 mod look;
@@ -10,21 +11,22 @@ mod looker;
 mod memory;
 mod metrics;
 pub mod notify;
+mod panics;
 mod peer_pause;
 pub mod peer_status;
+mod recent;
 pub mod snapshot;
 mod tell;
 mod work;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use self::drbd_events::DrbdEvents;
 use self::look::{Question, Seen};
@@ -32,7 +34,6 @@ use self::looker::{Look, Looker};
 use self::memory::Memory;
 use self::tell::{Decided, Rest, Teller};
 use self::work::{Backoff, Task, Work};
-use super::cli::directory;
 use super::contact;
 use super::say::say_error;
 use crate::config::Config;
@@ -48,8 +49,10 @@ use crate::observation::{Connection, Drbd, Fact, Observation, Past};
 const WRITE_EVERY: Duration = Duration::from_secs(3);
 /// Between two forecasts of crash recovery.
 const FORECAST_EVERY: Duration = Duration::from_secs(10);
-/// After a takeover in vain, until the next.
+/// After a takeover in vain, until the next; twice as long each time, at most [`AGAIN_AT_MOST`].
 const TAKEOVER_AGAIN: Duration = Duration::from_secs(10);
+/// So that the journal of a node that can't serve does not fill its disk.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 /// After a release that did not come to its end, until the next.
 const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 /// Between two attempts to listen for the peer again, and how many there are.
@@ -84,7 +87,12 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
         );
         return Ok(Outcome::Usage);
     }
-    let Some(_alone) = alone(&config)? else { return Ok(Outcome::Refused) };
+    panics::end_this_process();
+    let Some(_alone) = alone::alone(&config)? else { return Ok(Outcome::Refused) };
+    // The log may be on the disk that hangs: the loop must not wait for it.
+    let limit = TimeVal::milliseconds(100);
+    // What is no socket has no such limit.
+    let _ = setsockopt(&std::io::stderr(), sockopt::SendTimeout, &limit);
     std::env::set_current_dir("/").context("the root directory")?;
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -94,32 +102,6 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
     let mut agent = Agent::new(selector, config)?;
     agent.run(&ended);
     Ok(Outcome::Done)
-}
-
-/// One agent per resource.
-fn alone(config: &Config) -> anyhow::Result<Option<Flock<std::fs::File>>> {
-    let directory = directory("STANDIN_RUN_DIR", "/run/standin");
-    std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-    let path = directory.join(format!("{}.lock", contact::agents_lock(config)));
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("{} can't be opened", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, error)) => {
-            say_error(format_args!(
-                "refused: another agent runs for resource {} ({error} on {})\n  why it matters: two agents would act twice\n  \
-                 what to do next: see which: systemctl status 'standin-agent@*'; fuser {}",
-                config.resource,
-                path.display(),
-                path.display()
-            ));
-            Ok(None)
-        }
-    }
 }
 
 struct Agent {
@@ -143,6 +125,8 @@ struct Agent {
     reconnects: u32,
     wrote: Option<Instant>,
     question: Question,
+    last: Option<Look<Seen>>,
+    held_at: Option<Instant>,
     teller: Teller,
 }
 
@@ -179,6 +163,8 @@ impl Agent {
             reconnects: 0,
             wrote: None,
             question: Question::Everything,
+            last: None,
+            held_at: None,
         })
     }
 
@@ -192,18 +178,23 @@ impl Agent {
         let mut turn = Turn::now();
         self.teller.begins();
         while !ended.load(Ordering::Relaxed) {
-            if turn.was_held_up() {
-                self.memory.held_up();
-                say_error("this machine was held up, or its clock was set: silence is counted anew");
-            }
             let now = Instant::now();
             if now >= next {
                 self.at_node.ask(self.question);
+                self.leave_word();
                 next = now + self.config.agent.interval;
             }
             // Short enough to notice that it is told to end.
             let wait = next.saturating_duration_since(Instant::now()).min(TURN);
-            match self.woken.recv_timeout(wait) {
+            let woken = self.woken.recv_timeout(wait);
+            // The loop spends its time in that wait, so that a pause falls into it: nothing that was seen before is acted on.
+            if turn.was_held_up() {
+                self.held_at = Some(Instant::now());
+                self.memory.held_up();
+                self.leave_word();
+                say_error("this machine was held up, or its clock was set: silence is counted anew");
+            }
+            match woken {
                 Ok(Wake::Drbd) => next = next.min(Instant::now() + SWARM),
                 Ok(Wake::Looked) => {
                     if let Some(look) = self.at_node.take()
@@ -218,6 +209,7 @@ impl Agent {
             self.teller.alive();
             if let Some(hangs) = self.at_node.pending().filter(|pending| *pending >= LOOK_HANGS) {
                 self.teller.say(&format!("a look at this node has not come back for {} s", hangs.as_secs()));
+                self.guard_without_a_look();
             }
         }
         self.teller.ends();
@@ -226,6 +218,9 @@ impl Agent {
     /// Decides on what was seen, and begins what is decided; whether to look again without a pause.
     fn attend(&mut self, look: &Look<Seen>) -> bool {
         self.finish();
+        if self.held_at.is_some_and(|held_at| look.began < held_at) {
+            return true;
+        }
         let seen = &look.seen;
         match seen.question {
             Question::Everything => {
@@ -237,9 +232,8 @@ impl Agent {
         if std::mem::take(&mut self.begins) {
             self.memory.begin(contact::left(&self.config), &seen.observation, &self.config);
         }
-        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
-            log::debug!("what DRBD's handler is to know can't be left in /run: {error}");
-        }
+        self.last = Some(look.clone());
+        self.leave_word();
         if self.guards(&seen.observation) {
             self.question = Question::ThisNode;
             self.guard(look);
@@ -247,6 +241,19 @@ impl Agent {
         } else {
             self.question = Question::Everything;
             self.watch(look)
+        }
+    }
+
+    fn leave_word(&mut self) {
+        // Before the first look it is not known whether this node was held up, and what an agent before this one left still counts.
+        if self.begins {
+            return;
+        }
+        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
+            self.teller.say(&format!(
+                "what DRBD's handler is to know can't be left in /run: {error}\n  why it matters: it takes this node for one that was \
+                 held up, and keeps its I/O frozen when the peer dies\n  what to do next: make room: df /run"
+            ));
         }
     }
 
@@ -262,17 +269,7 @@ impl Agent {
         let seen = &look.seen;
         let now = Instant::now();
         self.check_the_rest(now);
-        let mut guarding = Guarding {
-            write: of(&self.at_disk),
-            query: self.at_server.as_ref().map_or(Check::NotMade, of),
-            carrier: seen.carrier.clone(),
-            fence_answer: seen.chronicle.fence_answer,
-            peer_holds: seen.peer_holds,
-            since_takeover: age(seen.chronicle.took_over),
-            running: seen.running.or_else(|| self.work_goal()),
-            paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
-            ..self.memory.guarding(now)
-        };
+        let mut guarding = self.guarding(seen, now);
         if guarding.running.is_none() {
             let wrong = decide::ailment(&seen.observation, &self.config, &guarding).is_some();
             self.memory.judged(wrong, &self.config);
@@ -287,7 +284,8 @@ impl Agent {
         }
         match decided {
             Guard::GiveUp(reason) => {
-                self.begin(Task::GiveUp { reason });
+                let disk_hangs = decide::disk_hangs(&seen.observation, &self.config, &guarding);
+                self.begin(Task::GiveUp { reason, disk_hangs });
             }
             Guard::StepDown(reason) => {
                 self.begin(Task::StepDown { reason });
@@ -297,6 +295,42 @@ impl Agent {
             }
             Guard::Well(_) => self.listen_again(&seen.observation, now),
             Guard::Mend(_) | Guard::NotActive(_) | Guard::Suspicious(_) | Guard::Stay(_) => {}
+        }
+    }
+
+    fn guarding(&self, seen: &Seen, now: Instant) -> Guarding {
+        Guarding {
+            write: of(&self.at_disk),
+            query: self.at_server.as_ref().map_or(Check::NotMade, of),
+            carrier: seen.carrier.clone(),
+            fence_answer: seen.chronicle.fence_answer,
+            peer_holds: seen.peer_holds,
+            since_takeover: age(seen.chronicle.took_over),
+            running: seen.running.or_else(|| self.work_goal()),
+            paused: seen.paused.as_ref().map(|(_, sentence)| sentence.clone()),
+            ..self.memory.guarding(now)
+        }
+    }
+
+    /// One disk may hold the data and what a look reads (the journal): when both hang, the last look that came back has to do.
+    fn guard_without_a_look(&mut self) {
+        self.finish();
+        let now = Instant::now();
+        let Some(last) = self.last.clone() else { return };
+        let observation = &last.seen.observation;
+        // A pause makes every look and write take long.
+        if self.held_at.is_some_and(|held_at| now.saturating_duration_since(held_at) < LOOK_HANGS) {
+            return;
+        }
+        if self.work.is_some() || self.release.holds(now).is_some() || !self.guards(observation) {
+            return;
+        }
+        let guarding = Guarding { failures: self.config.agent.failures, ..self.guarding(&last.seen, now) };
+        if let Guard::GiveUp(reason) = decide::guard(observation, &self.config, &guarding)
+            && decide::disk_hangs(observation, &self.config, &guarding)
+        {
+            self.teller.say(&format!("guard: give-up: {reason}"));
+            self.begin(Task::GiveUp { reason, disk_hangs: true });
         }
     }
 
@@ -381,8 +415,7 @@ impl Agent {
     }
 
     fn gave_up(&self, chronicle: &Chronicle) -> Option<String> {
-        let (at, reason) = chronicle.gave_up.clone()?;
-        age(Some(at)).filter(|age| *age < self.config.agent.settle).map(|_| reason)
+        recent::recent(chronicle.gave_up.as_ref(), self.config.agent.settle, SystemTime::now())
     }
 
     fn work_goal(&self) -> Option<crate::plan::Goal> {
@@ -408,7 +441,10 @@ impl Agent {
         let (task, end) = work.end();
         let now = Instant::now();
         match &task {
-            Task::TakeOver { .. } if !end.done => self.takeover.failed(&end.sentence, now, TAKEOVER_AGAIN),
+            Task::TakeOver { .. } if !end.done => {
+                self.takeover.failed_again(&end.sentence, now, TAKEOVER_AGAIN, AGAIN_AT_MOST);
+            }
+            Task::TakeOver { .. } => self.takeover = Backoff::default(),
             Task::GiveUp { .. } | Task::StepDown { .. } if !end.done => {
                 self.release.failed(&end.sentence, now, RELEASE_AGAIN);
             }
@@ -442,7 +478,10 @@ impl Turn {
         let last = std::mem::replace(self, Self::now());
         let most = TURN + HELD_UP;
         self.boot.saturating_sub(last.boot) > most
-            || self.wall.duration_since(last.wall).map_or(true, |passed| passed > most)
+            || self
+                .wall
+                .duration_since(last.wall)
+                .map_or_else(|back| back.duration() > HELD_UP, |passed| passed > most)
     }
 }
 

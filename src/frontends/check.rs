@@ -149,7 +149,11 @@ pub(super) fn now(config: &Config) -> Now {
         .then(|| journal::in_vain(&entries, clock, IN_VAIN))
         .flatten();
     let booted = crate::node::booted_at(clock);
-    Now { running: None, fence_answer: journal::fence_answer_since(&entries, booted), in_vain }
+    Now {
+        running: None,
+        fence_answer: journal::chronicle(&entries, &journal::boot_id(), booted).fence_answer,
+        in_vain,
+    }
 }
 
 impl Verdict {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -34,6 +34,7 @@ Environment:
   STANDIN_CONFIG_DIR  a directory in place of /etc/standin
   STANDIN_STATE_DIR   a directory in place of /var/lib/standin
   STANDIN_RUN_DIR     a directory in place of /run/standin
+  STANDIN_HOST        act as the node of this name
   RUST_LOG            detail of the log on standard error: error, warn (the default), info, debug
   NO_COLOR            when it is set, nothing is coloured";
 
@@ -214,6 +215,9 @@ struct Caller {
     /// The agent has seen the peer silent for so long
     #[arg(long = managed::SILENT_FOR, hide = true, requires = "from_agent", value_parser = humantime::parse_duration)]
     silent_for: Option<Duration>,
+    /// A server that stands still for so long while it shuts down is killed
+    #[arg(long = managed::KILL_MYSQLD_AFTER, hide = true, requires = "from_agent", value_parser = humantime::parse_duration)]
+    kill_mysqld_after: Option<Duration>,
 }
 
 impl Caller {
@@ -224,6 +228,7 @@ impl Caller {
             from_agent: self.from_agent,
             waited_out: self.waited_out,
             silent_for: self.silent_for,
+            kill_mysqld_after: self.kill_mysqld_after,
             ..request
         }
     }
@@ -242,7 +247,8 @@ impl Overrides {
 /// Answers when another program sets what the exit codes mean: to DRBD's handlers 3 and 4 of [`Outcome`] would say that it may
 /// go on, Heartbeat's scripts follow LSB, the resource agent follows OCF, and a check those of monitoring.
 pub fn run_for_program(cli: &Cli) -> Option<u8> {
-    let selector = cli.config.as_deref();
+    let selector = anchored(cli.config.as_deref());
+    let selector = selector.as_deref();
     match &cli.command {
         Command::Heartbeat(arguments) => Some(heartbeat::run(selector, arguments)),
         Command::Drbddisk(arguments) => Some(heartbeat::drbddisk::run(selector, arguments)),
@@ -305,17 +311,18 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         _ => config::load(selector, &Host::this_machine()),
     };
     let config = match loaded {
-        Ok(config) => config,
+        Ok(config) => Config { file: path::absolute(&config.file).unwrap_or(config.file), ..config },
         Err(errors) => {
             say_error(&errors);
             return Ok(Outcome::Usage);
         }
     };
+    let selector = anchored(selector);
     if let Command::KeepalivedNotify(arguments) = &cli.command {
-        return Ok(keepalived::run(cli.config.as_deref(), config, arguments));
+        return Ok(keepalived::run(selector.as_deref(), config, arguments));
     }
     if let Command::Agent = &cli.command {
-        return agent::run(cli.config.as_deref(), config);
+        return agent::run(selector.as_deref(), config);
     }
     with_config(&cli.command, config)
 }
@@ -365,6 +372,16 @@ fn with_config(command: &Command, config: Config) -> anyhow::Result<Outcome> {
     }
 }
 
+/// A path as it is found from any working directory: that of a run that acts is "/" from then on, and so is that of its children.
+fn anchored(selector: Option<&str>) -> Option<String> {
+    let selector = selector?;
+    // As the configuration tells a path from a name.
+    let ending = Path::new(selector).extension();
+    let is_path = selector.contains('/') || ending.is_some_and(|ending| ending == "yaml" || ending == "yml");
+    let absolute = is_path.then(|| path::absolute(selector).ok()).flatten();
+    Some(absolute.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| selector.to_owned()))
+}
+
 /// As long as the longest limit of a configuration.
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
     let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -374,4 +391,22 @@ pub(super) fn wait(text: &str) -> Result<Duration, String> {
 /// A directory that the environment may name, for state that is not configuration.
 pub(super) fn directory(variable: &str, default: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_from_any_directory_and_a_name_stays_one() {
+        let here =
+            std::env::current_dir().map(|directory| directory.display().to_string()).unwrap_or_default();
+        let anchored = |selector| anchored(Some(selector));
+        assert_eq!(anchored("x.yaml"), Some(format!("{here}/x.yaml")));
+        assert_eq!(anchored("x.yml"), Some(format!("{here}/x.yml")));
+        assert_eq!(anchored("./conf/orders"), Some(format!("{here}/conf/orders")));
+        assert_eq!(anchored("/etc/standin/orders.yaml"), Some("/etc/standin/orders.yaml".to_owned()));
+        assert_eq!(anchored("orders"), Some("orders".to_owned()));
+        assert_eq!(super::anchored(None), None);
+    }
 }

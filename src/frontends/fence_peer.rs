@@ -4,7 +4,6 @@
 //! `fence-peer` runs, all I/O of the resource is frozen, and a takeover may hold the lock and wait for the promotion: so it
 //! neither takes the lock nor touches the data, and whatever goes wrong ends in an answer that lets nobody write.
 
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use crate::config::{self, Config, Host};
 use crate::decide::{self, FenceAnswer, FenceDecision, FenceRequest};
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
+use crate::node::within::within;
 use crate::node::{command, kernel_log};
 use crate::observation::{Observation, OwnTakeover, Past, Role};
 
@@ -95,9 +95,11 @@ fn settle(config: &Config, begun: Instant) -> (FenceAnswer, String) {
     let mut io_was_suspended = false;
     let mut was_cut_off = false;
     let mut silent_since = None;
-    let was_held = contact::was_held(config);
+    let mut was_held = false;
     loop {
         let looked = Instant::now();
+        // The agent may come to it a moment later than this process.
+        was_held |= contact::was_held(config);
         let seen = look(config, own.as_ref());
         if let Some(seen) = &seen {
             silent_since = if decide::answers(seen) { None } else { silent_since.or(Some(looked)) };
@@ -190,17 +192,6 @@ fn run_fence(words: &[String], limit: Duration) -> Result<(), String> {
         Ok(finished) => Err(finished.describe()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Runs something in a thread that is left behind when it does not end in time.
-pub(super) fn within<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = mpsc::channel();
-    // The receiver is gone when nobody waits any more.
-    thread::Builder::new().spawn(move || drop(sender.send(work()))).ok()?;
-    receiver.recv_timeout(limit).ok()
 }
 
 /// For whoever reads the kernel's log, or calls the handler by hand.

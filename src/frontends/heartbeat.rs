@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::fence_peer::within;
 use super::kept;
 use super::managed::{self, Managed, Run};
 use super::say::{say, say_error};
@@ -21,6 +20,7 @@ use crate::decide::{self, Doings, HeartbeatStatus, Standing};
 use crate::failure::Outcome;
 use crate::node::address;
 use crate::node::real::RealNode;
+use crate::node::within::within;
 use crate::observation::{Fact, Observation, Past, Peer, Vip};
 use crate::plan::HeartbeatStop;
 

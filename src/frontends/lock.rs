@@ -74,7 +74,11 @@ pub(super) fn interrupt(resource: &str, holder_seen: Holder) -> io::Result<()> {
     }
 }
 
-fn holder_in(directory: &Path, resource: &str) -> io::Result<Option<Holder>> {
+/// The same in a directory.
+///
+/// # Errors
+/// As the file system gives them; a missing file is no holder.
+pub(super) fn holder_in(directory: &Path, resource: &str) -> io::Result<Option<Holder>> {
     let path = directory.join(format!("{resource}.lock"));
     let file = match std::fs::metadata(&path) {
         Ok(file) => file,

@@ -28,7 +28,11 @@ pub(super) const FROM_AGENT: &str = "from-agent";
 pub(super) const WAITED_OUT: &str = "waited-out";
 /// The hidden argument of `takeover`: how long the agent has seen the peer silent.
 pub(super) const SILENT_FOR: &str = "silent-for";
+/// The hidden argument of `release`: how long a server may stand still while it shuts down.
+pub(super) const KILL_MYSQLD_AFTER: &str = "kill-mysqld-after";
 
+/// How long a server that the agent gives up may stand still while it shuts down.
+const SHUTDOWN_OF_A_FAILED_SERVER: Duration = Duration::from_secs(10);
 /// Between two looks whether the process has ended, or the lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After the end of the process: what it printed last is in the pipe, unless a process that it left behind holds that open.
@@ -38,6 +42,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How long another run may stay in one step, mysqld's start aside, before it counts as hanging: the longest limits of the
 /// defaults are a third of this.
 const HANGS: Duration = Duration::from_secs(15 * 60);
+/// For an interrupted release of the agent to say where it was.
+const AFTER_THE_END: Duration = Duration::from_secs(1);
 /// How long an interrupted run may take to take back what it did when nobody set a limit.
 const UNDO: Duration = Duration::from_secs(120);
 
@@ -116,13 +122,14 @@ impl Managed<'_> {
         self.run_for(FROM_AGENT, &arguments, &Time::new(None))
     }
 
-    /// Gives everything up for the agent, within a limit.
+    /// Gives everything up for the agent, within a limit. What fails is not waited for as long as what works: the service is gone.
     pub(super) fn release_for_agent(&self, limit: Duration) -> Run {
-        let time = Time::new(Some(limit));
+        let time = Time::whole(limit);
         if let Some(early) = self.wait_for(&time, |running| running.goal == Some(Goal::Takeover)) {
             return early;
         }
-        self.run_for(FROM_AGENT, &["release".to_owned()], &time)
+        let kill = humantime::format_duration(SHUTDOWN_OF_A_FAILED_SERVER).to_string();
+        self.run_for(FROM_AGENT, &["release".to_owned(), format!("--{KILL_MYSQLD_AFTER}"), kill], &time)
     }
 
     /// Gives everything up. A takeover that runs is interrupted first; it takes back what it did.
@@ -204,14 +211,19 @@ impl Managed<'_> {
         }
         command.extend_from_slice(arguments);
         command.push(format!("--{caller}"));
+        let whose = if caller == FROM_AGENT {
+            "the agent's limit (agent.release_limit)"
+        } else {
+            "the cluster manager's time limit"
+        };
         match command::start_followed(&command) {
-            Ok(process) => self.follow(process, time),
+            Ok(process) => self.follow(process, time, whose),
             Err(error) => failed(error.to_string()),
         }
     }
 
     /// Tells what the process says until it ends, or until the time is over.
-    fn follow(&self, mut process: Followed, time: &Time) -> Run {
+    fn follow(&self, mut process: Followed, time: &Time, whose: &str) -> Run {
         let lines = read_lines(&mut process);
         let mut reason = None;
         let mut progress = String::new();
@@ -251,21 +263,20 @@ impl Managed<'_> {
                 return Run::GoesOn { progress };
             }
             if let (false, Some(running)) = (interrupted, &running) {
-                say_error(
-                    "the cluster manager's time limit is near: the run is interrupted and takes back what it did",
-                );
+                let undoes =
+                    if running.goal == Some(Goal::Takeover) { ", and takes back what it did" } else { "" };
+                say_error(format_args!("{whose} is near: the run is interrupted{undoes}"));
                 if let Err(error) = lock::interrupt(&self.config.resource, running.holder) {
                     log::warn!("process {} can't be interrupted: {error}", running.holder.pid);
                 }
                 interrupted = true;
                 reason.get_or_insert(format!(
-                    "the cluster manager's time limit was near, and the run was in {}",
+                    "{whose} was near, and the run was in {}",
                     running.step.as_deref().unwrap_or("its wait for the peer to yield")
                 ));
             }
             if time.is_over_for_good() {
-                let reason = reason
-                    .or_else(|| Some("it has not ended within the cluster manager's time limit".to_owned()));
+                let reason = reason.or_else(|| Some(format!("it has not ended within {whose}")));
                 return Run::Ended { outcome: Outcome::Failed, reason };
             }
         }
@@ -286,6 +297,12 @@ impl Time {
             soft: limit.map(|limit| now + limit - margin(limit)),
             hard: limit.map(|limit| now + limit - margin(limit) / 4),
         }
+    }
+
+    /// All of it for the run itself: no manager waits for an answer.
+    fn whole(limit: Duration) -> Self {
+        let end = Instant::now() + limit;
+        Self { soft: Some(end), hard: Some(end + AFTER_THE_END) }
     }
 
     fn is_over(&self) -> bool {
@@ -312,7 +329,8 @@ fn read_lines(process: &mut Followed) -> Receiver<Line> {
     for (pipe, of_error) in pipes {
         let sender = sender.clone();
         let Some(pipe) = pipe else { continue };
-        thread::spawn(move || {
+        // Where no thread can be started any more, what the process says is lost, and its exit code is not.
+        let _ = thread::Builder::new().spawn(move || {
             for text in BufReader::new(pipe).lines().map_while(Result::ok) {
                 if sender.send(Line { text, of_error }).is_err() {
                     break;
@@ -360,7 +378,7 @@ mod tests {
         config.resource = "no-such-resource".to_owned();
         let managed = Managed { config: &config, selector: None };
         let process = command::start_followed(&["sh", "-c", script].map(str::to_owned)).unwrap();
-        managed.follow(process, &Time::new(limit))
+        managed.follow(process, &Time::new(limit), "the time limit")
     }
 
     #[test]

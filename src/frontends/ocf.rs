@@ -20,9 +20,9 @@ mod table;
 use std::path::Path;
 use std::time::Duration;
 
-use super::fence_peer::within;
 use super::say::{deliver, say_error};
 use crate::failure::Outcome;
+use crate::node::within::within;
 use answer::{Answer, Code, Form};
 use call::{Action, Call};
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::news::News;
 use super::peer_agent::{self, PeerAgent};
 use super::say::{say, say_error};
 use crate::config::Config;
@@ -52,13 +53,25 @@ fn reason(text: &str) -> Result<String, String> {
     if text.len() > LONGEST { Err(format!("is longer than {LONGEST} bytes")) } else { Ok(text.to_owned()) }
 }
 
-/// The pause that is in force on this node. One that can't be read is none, and said so in the log.
+/// The pause that is in force on this node. One that can't be read is none, and said so in the log: once, although the agent asks
+/// at each look.
 pub(super) fn in_force(config: &Config) -> Option<Active> {
+    static UNREADABLE: News = News::none();
     let file = pause::path(&config.name);
     match pause::active(&file, &Moment::now()) {
-        Ok(active) => active,
+        Ok(active) => {
+            UNREADABLE.is_over();
+            active
+        }
         Err(error) => {
-            log::warn!("{} can't be read, so that it counts as no pause: {error}", file.display());
+            let line = format!(
+                "the pause {} can't be read: {error}; it counts as no pause, and the agent acts; see what is wrong with its disk \
+                 (dmesg), or end it: standin resume",
+                file.display()
+            );
+            if UNREADABLE.is_news(&line) {
+                log::warn!("{line}");
+            }
             None
         }
     }
@@ -244,7 +257,7 @@ mod tests {
             asked.set(0);
             move |asked: &Cell<u32>| {
                 asked.set(asked.get() + 1);
-                Ok(PeerAgent { paused: asked.get() >= paused_at })
+                Ok(PeerAgent { paused: asked.get() >= paused_at, holds_back: None })
             }
         };
         let soon = answers(3);

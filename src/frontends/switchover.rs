@@ -1,30 +1,32 @@
 //! `standin switchover`: the active role moves to the peer, planned, with a shutdown that was prepared.
 
+mod ask;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::operate::{self, past};
 use super::person::Run;
-use super::report;
+use super::report::{self, TextReporter};
 use super::say::{say, say_error, say_text};
 use super::{kept, pause, peer_agent};
 use crate::config::{ClusterManager, Config};
-use crate::decide::{self, Decision, PeerReadiness, Refusal, RefusalKind, Request, Switching, Switchover};
+use crate::decide::{
+    self, AgentReadiness, PeerReadiness, Refusal, RefusalKind, Request, Switching, Switchover,
+};
 use crate::execute::{Ended, Executor, Reporter};
-use crate::failure::Outcome;
+use crate::failure::{FailureKind, Outcome};
 use crate::journal;
 use crate::node::real::RealNode;
 use crate::node::{Node, mysqld, pacemaker, ssh};
 use crate::observation::{Connection, Fact, Observation, Past, Role};
-use crate::plan::{Action, DirtyPagesLimits, Goal, HandOverBy, Plan, ServerAccess, Step, Undo};
+use crate::plan::{Action, DirtyPagesLimits, Goal, HandOverBy, Plan, ServerAccess, Step, Undo, shell_words};
 
-/// For the peer's plan, over ssh.
-const ASK_PEER: Duration = Duration::from_secs(15);
 /// For one question to the server, or to Pacemaker.
 const ASK: Duration = Duration::from_secs(5);
 /// For the connection that the peer's takeover waits on.
@@ -119,7 +121,6 @@ fn walk(
     as_json: bool,
 ) -> Outcome {
     let begun = Instant::now();
-    let (this, peer) = (&config.this_node.name, &config.peer.name);
     let request = Request::default();
     run.reporter.heading(config, &switchover.give_up);
     if let Some(paused) = pause::in_force(config) {
@@ -143,22 +144,18 @@ fn walk(
             &Past::default(),
         );
     if ended.outcome == Outcome::Done || peer_is_active(node.as_ref()) {
-        kept::forget(&config.name);
-        let done = Ended { outcome: Outcome::Done, failed: None, stuck: Vec::new(), commands: Vec::new() };
-        if as_json {
-            say(report::as_json(&done, begun.elapsed()));
-        } else {
-            say(format_args!(
-                "{peer} is active after {:.3} s, {:.3} s after {this} had given everything up",
-                begun.elapsed().as_secs_f64(),
-                gave_up.elapsed().as_secs_f64()
-            ));
-        }
-        return Outcome::Done;
+        return arrived(config, begun, gave_up, as_json);
     }
     if moves_by_manager(switchover) {
         finish(config, &switchover.hand_over, &ended, begun, as_json);
         restore(node, run, switchover);
+        if let Some(words) = may_be_left_behind(switchover, &ended, run.interrupted.load(Ordering::Relaxed)) {
+            say_error(format_args!(
+                "whether the constraint of the move was taken out is not known; one that is left would keep the resource where it \
+                 is for ever: {}",
+                shell_words(words)
+            ));
+        }
         say_error(format_args!("the cluster manager places the service as it sees fit; see: standin status"));
         return ended.outcome;
     }
@@ -166,6 +163,9 @@ fn walk(
         say_error(format_args!("\n{step}: {failure}"));
     }
     let outcome = take_back(config, node, run);
+    if outcome == Outcome::Done {
+        return arrived(config, begun, gave_up, as_json);
+    }
     if as_json {
         say(
             json!({"outcome": outcome, "seconds": begun.elapsed().as_secs_f64(), "taken_back": outcome == Outcome::Failed,
@@ -175,25 +175,35 @@ fn walk(
     outcome
 }
 
+/// The peer is active: this node holds nothing any more.
+fn arrived(config: &Config, begun: Instant, gave_up: Instant, as_json: bool) -> Outcome {
+    let (this, peer) = (&config.this_node.name, &config.peer.name);
+    kept::forget(&config.name);
+    let done = Ended { outcome: Outcome::Done, failed: None, stuck: Vec::new(), commands: Vec::new() };
+    if as_json {
+        say(report::as_json(&done, begun.elapsed()));
+    } else {
+        say(format_args!(
+            "{peer} is active after {:.3} s, {:.3} s after {this} had given everything up",
+            begun.elapsed().as_secs_f64(),
+            gave_up.elapsed().as_secs_f64()
+        ));
+    }
+    Outcome::Done
+}
+
 /// The peer has not become active: this node does so again, by the rules of any takeover. Whoever interrupted the wait wants
-/// that, too.
+/// that, too. Done: the peer is active after all.
 fn take_back(config: &Config, node: &Arc<RealNode>, run: &mut Run) -> Outcome {
     let (this, peer) = (&config.this_node.name, &config.peer.name);
     say_error(format_args!("\n{peer} has not become active: {this} takes over again"));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let wait = config.limits.wait_vip_gone;
-    let decided = operate::decide_patiently(
-        config,
-        Goal::Takeover,
-        Request::default(),
-        wait,
-        node.as_ref(),
-        &run.reporter,
-        &interrupted,
-    );
-    let (plan, request) = match decided {
-        Ok(decided) => decided,
-        Err((refusal, _)) => {
+    let plan = match may_take_back(config, node.as_ref(), &run.reporter) {
+        TakeBack::Plan(plan) => plan,
+        TakeBack::PeerIsActive => {
+            say_error(format_args!("{peer} is active after all, and is left alone"));
+            return Outcome::Done;
+        }
+        TakeBack::Refused(refusal) => {
             run.note_refusal(Goal::Takeover, &refusal);
             say_error(&refusal);
             say_error(format_args!(
@@ -205,6 +215,9 @@ fn take_back(config: &Config, node: &Arc<RealNode>, run: &mut Run) -> Outcome {
         }
     };
     run.reporter.heading(config, &plan);
+    // As a person's: what counts as the agent's own takeover makes it hold back.
+    let request = Request::default();
+    let interrupted = Arc::new(AtomicBool::new(false));
     let ended = Executor::new(node.clone(), run.journal.as_mut(), run.reporter.clone(), interrupted).run(
         &plan,
         request,
@@ -217,6 +230,33 @@ fn take_back(config: &Config, node: &Arc<RealNode>, run: &mut Run) -> Outcome {
     operate::announce_in_background(Goal::Takeover, &ended, config, node.as_ref(), run.reporter.as_ref());
     say_error(format_args!("{this} is active again; the switchover failed and was undone"));
     Outcome::Failed
+}
+
+/// What a node may do whose peer was not seen to become active.
+#[derive(Debug)]
+enum TakeBack {
+    Plan(Plan),
+    PeerIsActive,
+    Refused(Refusal),
+}
+
+fn may_take_back(config: &Config, node: &dyn Node, reporter: &TextReporter) -> TakeBack {
+    // The peer was told to become active, and may do so at any moment: to fence it then would take down what serves.
+    let request = Request { from_agent: true, ..Request::default() };
+    let decided = operate::decide_patiently(
+        config,
+        Goal::Takeover,
+        request,
+        config.limits.wait_vip_gone,
+        node,
+        reporter,
+        &AtomicBool::new(false),
+    );
+    match decided {
+        Ok((plan, _)) => TakeBack::Plan(plan),
+        Err(_) if peer_is_active(node) => TakeBack::PeerIsActive,
+        Err((refusal, _)) => TakeBack::Refused(refusal),
+    }
 }
 
 /// Under a cluster manager that did not move it the server still runs here, with the limits of dirty pages at zero.
@@ -249,7 +289,7 @@ fn finish(config: &Config, plan: &Plan, ended: &Ended, begun: Instant, as_json: 
     }
 }
 
-fn peer_is_active(node: &RealNode) -> bool {
+fn peer_is_active(node: &dyn Node) -> bool {
     let seen = node.observe();
     let primary = seen
         .drbd
@@ -267,6 +307,18 @@ fn hands_over_by(switchover: &Switchover) -> Option<&HandOverBy> {
         Action::HandOver { by, .. } => Some(by),
         _ => None,
     })
+}
+
+/// What cleans up after the cluster manager's move, when the step ended before it could say what became of that.
+fn may_be_left_behind<'a>(
+    switchover: &'a Switchover,
+    ended: &Ended,
+    interrupted: bool,
+) -> Option<&'a [String]> {
+    let HandOverBy::Manager { afterwards, .. } = hands_over_by(switchover)? else { return None };
+    let (_, failure) = ended.failed.as_ref()?;
+    let untold = interrupted || failure.kind == FailureKind::TimedOut;
+    (untold && !afterwards.is_empty()).then_some(afterwards)
 }
 
 /// Opened before anything is given up: the clients wait for whatever comes after that.
@@ -300,8 +352,8 @@ fn look(
 ) -> (Observation, Switching) {
     let ended = |what: &str| format!("the question to {what} ended without a result");
     thread::scope(|scope| {
-        let peer = scope.spawn(|| ask_peer(config));
-        let agent = scope.spawn(|| peer_agent::takes_over_by_itself(config));
+        let peer = scope.spawn(|| ask::peer(config, unfinished.is_some()));
+        let agent = scope.spawn(|| peer_agent::readiness(config));
         let dirty = scope.spawn(|| (!arguments.no_flush).then(|| dirty_pages(config, unfinished)));
         let moves = scope.spawn(|| match config.cluster_manager {
             ClusterManager::Pacemaker => pacemaker::move_commands(config, &config.peer.name, ASK).into(),
@@ -310,7 +362,8 @@ fn look(
         let observation = node.observe();
         let switching = Switching {
             peer: peer.join().unwrap_or_else(|_| PeerReadiness::NotAsked(ended("the peer"))),
-            peer_agent_takes_over: agent.join().unwrap_or_else(|_| Fact::Unknown(ended("its agent"))),
+            peer_agent: agent.join().unwrap_or_else(|_| AgentReadiness::NotAsked(ended("its agent"))),
+            takeover_there: ssh::standin(config, &["takeover"]),
             paused: pause::in_force(config).map(|active| active.sentence()),
             dirty_pages: dirty.join().unwrap_or_else(|_| Some(Fact::Unknown(ended("mysqld")))),
             flush: arguments.flush_limit,
@@ -339,71 +392,37 @@ fn dirty_pages(config: &Config, unfinished: Option<&journal::Unfinished>) -> Fac
     mysqld::dirty_pages::limits(&server, ASK).into()
 }
 
-/// What the peer would do, by its own plan. While this node is active that is a refusal which passes as soon as this node has
-/// given up; any other one is a reason not to begin. Under a cluster manager it would only say who owns the resource.
-fn ask_peer(config: &Config) -> PeerReadiness {
-    let (address, finished) = match ssh::ask(config, &["plan", "--json"], ASK_PEER) {
-        Ok(asked) => asked,
-        Err(cause) => return PeerReadiness::NotAsked(cause),
-    };
-    let answer: Result<Decision, String> = match finished.code {
-        Some(0 | 3) => understand(&finished.stdout),
-        _ => return PeerReadiness::NotReady(finished.describe()),
-    };
-    match answer {
-        Ok(decision) => judge(decision, address),
-        Err(cause) => PeerReadiness::NotAsked(format!("{address}: {cause}")),
-    }
-}
-
-fn understand(text: &str) -> Result<Decision, String> {
-    let wrong = |error: serde_json::Error| {
-        format!("what it says is not understood ({error}); is the same version there?")
-    };
-    let mut value: Value = serde_json::from_str(text).map_err(wrong)?;
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|key, _| key == "plan" || key == "refusal");
-    }
-    serde_json::from_value(value).map_err(wrong)
-}
-
-fn judge(decision: Decision, address: std::net::Ipv4Addr) -> PeerReadiness {
-    match decision {
-        Decision::Plan(_) => PeerReadiness::Ready { address },
-        Decision::Refusal(refusal) if refusal.kind.may_pass() => PeerReadiness::Ready { address },
-        // Pacemaker is told, not standin.
-        Decision::Refusal(refusal) if refusal.kind == RefusalKind::PacemakerOwns => {
-            PeerReadiness::Ready { address }
-        }
-        Decision::Refusal(refusal) => PeerReadiness::NotReady(refusal.reason),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::config::{Host, parse};
+    use crate::node::simulated::{Machine, SimulatedNode, World};
 
-    fn refusal(kind: RefusalKind) -> String {
-        let text = || "x".to_owned();
-        let refusal = Refusal { kind, reason: "because".to_owned(), why: text(), next: text() };
-        serde_json::to_string(&Decision::Refusal(refusal)).unwrap()
+    /// What node 2, which has given everything up and can fence, may do when the peer is so.
+    fn taken_back(peer: Machine) -> TakeBack {
+        let text = include_str!("../../docs/examples/heartbeat.yaml");
+        let mut config = parse(text, "orders.yaml".as_ref(), &Host::fixed("node2")).unwrap();
+        config.witnesses.clear();
+        config.limits.wait_vip_gone = Duration::from_millis(50);
+        config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned(), "{peer}".to_owned()]);
+        let here = Machine { peer_role: peer.role, ..Machine::standby() };
+        let world = World { machines: [peer, here], ..World::new() };
+        let node = SimulatedNode::new(Arc::new(Mutex::new(world)), 1, config.clone());
+        may_take_back(&config, &node, &TextReporter::new(true))
     }
 
     #[test]
-    fn a_refusal_that_passes_when_this_node_gives_up_is_readiness() {
-        let address = std::net::Ipv4Addr::new(10, 77, 1, 2);
-        let of = |text: &str| judge(understand(text).unwrap(), address);
-        assert_eq!(of(&refusal(RefusalKind::VipAnswers)), PeerReadiness::Ready { address });
-        assert_eq!(of(&refusal(RefusalKind::PeerPrimary)), PeerReadiness::Ready { address });
-        let not_current = of(&refusal(RefusalKind::DiskNotCurrent));
-        assert_eq!(not_current, PeerReadiness::NotReady("because".to_owned()));
-    }
-
-    #[test]
-    fn a_pause_beside_the_decision_is_no_matter_and_garbage_is_none() {
-        let text = refusal(RefusalKind::VipAnswers).replacen('{', "{\"pause\":{\"until\":null},", 1);
-        assert!(understand(&text).is_ok());
-        assert!(understand("Permission denied").is_err() && understand("{}").is_err());
+    fn a_peer_that_has_become_active_or_is_about_to_is_never_fenced() {
+        let serves = taken_back(Machine::active());
+        assert!(matches!(serves, TakeBack::PeerIsActive), "{serves:?}");
+        let starts = taken_back(Machine { mysqld: false, vip: false, ..Machine::active() });
+        let TakeBack::Refused(refusal) = starts else { panic!("{starts:?}") };
+        assert_eq!(refusal.kind, RefusalKind::PeerPrimary);
+        let holds_nothing = taken_back(Machine { peer_role: Role::Secondary, ..Machine::standby() });
+        let TakeBack::Plan(plan) = holds_nothing else { panic!("{holds_nothing:?}") };
+        assert!(plan.steps.iter().all(|step| step.action.name() != "fence-peer"), "{plan}");
     }
 }

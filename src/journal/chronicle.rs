@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Entry, Event, fence_answer_since, past};
+use super::{Entry, Event, past};
 use crate::decide::FenceAnswer;
 use crate::failure::Outcome;
 use crate::observation::Past;
@@ -22,7 +22,7 @@ pub struct Chronicle {
     pub gave_up: Option<(SystemTime, String)>,
     /// When the latest run of this boot ended, and why, if it was a takeover in vain.
     pub in_vain: Option<(SystemTime, String)>,
-    /// What DRBD's handler answered last since the boot.
+    /// What DRBD's handler answered last since the boot, if nothing has settled it since.
     pub fence_answer: Option<FenceAnswer>,
     /// When a person typed on this node that the agents may act again.
     pub resumed: Option<SystemTime>,
@@ -30,11 +30,7 @@ pub struct Chronicle {
 
 /// Reads the entries of a journal. `boot` is the kernel's identifier of this boot, which began at `booted`.
 pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle {
-    let mut told = Chronicle {
-        past: past(entries, boot),
-        fence_answer: fence_answer_since(entries, booted),
-        ..Chronicle::default()
-    };
+    let mut told = Chronicle { past: past(entries, boot), ..Chronicle::default() };
     let mut run = None;
     let mut by_agent = false;
     for entry in entries {
@@ -65,6 +61,8 @@ pub fn chronicle(entries: &[Entry], boot: &str, booted: SystemTime) -> Chronicle
                 told.gave_up = Some((at, reason.clone()));
                 told.took_over = None;
             }
+            Event::FencePeerAnswered { answer, .. } if at >= booted => told.fence_answer = Some(*answer),
+            Event::PeerUnfenced => told.fence_answer = None,
             Event::Resumed { .. } => told.resumed = Some(at),
             Event::Acknowledged { .. } => {
                 told.gave_up = None;
@@ -85,6 +83,8 @@ impl Chronicle {
                 self.gave_up = None;
                 self.in_vain = None;
                 self.is_active = this_boot;
+                // What was asked before this node became active, or while it did, says nothing of the connection that it loses next.
+                self.fence_answer = None;
             }
             (Goal::Takeover, _) => {
                 self.in_vain = this_boot.then_some((at, reason));
@@ -95,6 +95,7 @@ impl Chronicle {
                 self.took_over = None;
                 self.in_vain = None;
                 self.is_active = false;
+                self.fence_answer = None;
             }
             _ => {}
         }
@@ -156,6 +157,28 @@ mod tests {
         let entries = run(10, "before", Goal::Takeover, Outcome::Done);
         assert!(!told(&entries).is_active);
         assert_eq!(told(&entries).took_over, Some(at(11)), "the anti-flap window outlives a boot");
+    }
+
+    #[test]
+    fn an_answer_of_the_handler_counts_until_the_connection_it_was_asked_for_is_history() {
+        let answer = |second, answer| {
+            entry(second, second, Event::FencePeerAnswered { answer, reason: String::new(), seconds: 0.1 })
+        };
+        let before_the_boot = [answer(40, FenceAnswer::PeerDown)];
+        assert_eq!(told(&before_the_boot).fence_answer, None);
+        let mut entries = vec![answer(100, FenceAnswer::NotKnown), answer(110, FenceAnswer::PeerPrimary)];
+        assert_eq!(told(&entries).fence_answer, Some(FenceAnswer::PeerPrimary));
+        let after = |more: &[Entry]| told(&[entries.as_slice(), more].concat()).fence_answer;
+        assert_eq!(after(&[entry(120, 120, Event::PeerUnfenced)]), None);
+        assert_eq!(
+            after(&run(120, "now", Goal::Takeover, Outcome::Done)),
+            None,
+            "a switchover asks no handler"
+        );
+        assert_eq!(after(&run(120, "now", Goal::Takeover, Outcome::Failed)), Some(FenceAnswer::PeerPrimary));
+        entries.extend(run(120, "now", Goal::Takeover, Outcome::Done));
+        entries.push(answer(130, FenceAnswer::PeerDown));
+        assert_eq!(told(&entries).fence_answer, Some(FenceAnswer::PeerDown));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Entry, Event, runs};
-use crate::decide::FenceAnswer;
 use crate::failure::Outcome;
 use crate::plan::Goal;
 
@@ -39,15 +38,6 @@ fn is_of_a_run(entry: &Entry) -> bool {
             | Event::GaveUp { .. }
             | Event::SteppedDown { .. }
     )
-}
-
-/// What DRBD's handler answered last since a moment.
-pub fn fence_answer_since(entries: &[Entry], since: SystemTime) -> Option<FenceAnswer> {
-    let is_since = |entry: &&Entry| humantime::parse_rfc3339(&entry.at).is_ok_and(|at| at >= since);
-    entries.iter().rev().take_while(is_since).find_map(|entry| match entry.event {
-        Event::FencePeerAnswered { answer, .. } => Some(answer),
-        _ => None,
-    })
 }
 
 #[cfg(test)]
@@ -128,18 +118,5 @@ mod tests {
         assert_eq!(in_vain(&journal(&released), at(103), WINDOW), None);
         let stuck = [(101, 2, begin(Goal::Release)), (102, 2, end(Outcome::Stuck))];
         assert_eq!(in_vain(&journal(&stuck), at(103), WINDOW), None, "a release");
-    }
-
-    #[test]
-    fn the_latest_answer_since_the_boot_counts() {
-        let answer = |answer| Event::FencePeerAnswered { answer, reason: String::new(), seconds: 0.1 };
-        let entries = journal(&[
-            (100, 1, answer(FenceAnswer::NotKnown)),
-            (110, 2, answer(FenceAnswer::PeerDown)),
-            (111, 3, begin(Goal::Release)),
-        ]);
-        assert_eq!(fence_answer_since(&entries, at(90)), Some(FenceAnswer::PeerDown));
-        assert_eq!(fence_answer_since(&entries[..1], at(90)), Some(FenceAnswer::NotKnown));
-        assert_eq!(fence_answer_since(&entries, at(111)), None);
     }
 }

@@ -351,11 +351,22 @@ pub fn start_detached(command: &[String], options: &DetachedOptions) -> Result<D
     }
     let handle = Arc::new(start_process(expression).map_err(failed)?);
     let pid = handle.pids().first().and_then(|pid| i32::try_from(*pid).ok()).unwrap_or_default();
+    give_back_to_the_oom_killer(pid);
     let reaper = Arc::clone(&handle);
-    std::thread::spawn(move || {
+    // Where no thread can be started any more, whoever asks whether it has exited reaps it.
+    let _ = std::thread::Builder::new().spawn(move || {
         let _ = reaper.wait();
     });
     Ok(Detached { pid, handle })
+}
+
+/// What protects a small agent (`OOMScoreAdjust=`) must not protect a server with a large buffer pool, which inherits it.
+fn give_back_to_the_oom_killer(pid: i32) {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
+    if own.and_then(|text| text.trim().parse::<i32>().ok()).is_some_and(|adjusted| adjusted < 0) {
+        // One that has ended by now needs nothing.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
+    }
 }
 
 /// A process that outlives us if it must, and whose output is read as long as we live.

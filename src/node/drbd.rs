@@ -57,6 +57,8 @@ pub struct State {
     pub resync_percent: Option<u8>,
     /// All I/O is held back, or would fail.
     pub io_suspended: bool,
+    /// Writes wait for the peer, and none for our disk.
+    pub writes_wait_for_peer: bool,
     /// 9: the peer's node id.
     pub peer_node_id: Option<u32>,
 }
@@ -154,6 +156,7 @@ fn with_commands(state: State, commands: DrbdCommands) -> Drbd {
         peer_disk: state.peer_disk,
         resync_percent: state.resync_percent,
         io_suspended: state.io_suspended,
+        writes_wait_for_peer: state.writes_wait_for_peer,
         commands,
     }
 }
@@ -176,7 +179,7 @@ fn look(resource: &str, device: &Path, limit: Duration) -> Result<State, String>
         }
         generation @ DrbdGeneration::NotLoaded => Ok(State::unconfigured(generation)),
         DrbdGeneration::Nine => {
-            let finished = drbdsetup(&["status", resource, "--json"], limit)?;
+            let finished = drbdsetup(&["status", resource, "--json", "--statistics"], limit)?;
             status_9(&finished, resource, device, minor)
         }
     }

@@ -12,6 +12,7 @@
 
 mod activity;
 mod backlog;
+mod connect;
 mod datadir;
 pub mod dirty_pages;
 pub mod engines;

@@ -5,9 +5,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use super::kernel_log;
+
+/// For the watchdog to take the order.
+const ARM: Duration = Duration::from_secs(1);
 
 /// The devices that reset a machine.
 #[derive(Debug, Clone)]
@@ -36,12 +41,12 @@ impl Reset {
     pub fn now(&self, reason: &str) -> Result<(), String> {
         // The log may be on the disk that hangs: the kernel's own is in memory, and goes to a console.
         let _ = kernel_log::note(&format!("resets this machine: {reason}"));
-        let armed = arm(&self.watchdog);
+        let armed = arm_in_time(&self.watchdog);
         let rebooted = trigger(&self.sysrq);
-        // A kernel that does it does not come back here; what holds the watchdog must not be dropped meanwhile.
-        std::thread::sleep(self.wait);
+        // A kernel that does it does not come back here.
+        thread::sleep(self.wait);
         match (armed, rebooted) {
-            (Ok(_watchdog), Err(error)) => Err(format!(
+            (Ok(()), Err(error)) => Err(format!(
                 "{} does not take the order ({error}); {} is armed, and resets the machine when its time is over",
                 self.sysrq.display(),
                 self.watchdog.display()
@@ -56,6 +61,19 @@ impl Reset {
             }
         }
     }
+}
+
+/// A driver that waits for a management controller which hangs must not keep the other way from being tried.
+fn arm_in_time(device: &Path) -> io::Result<()> {
+    let (sender, receiver) = mpsc::channel();
+    let device = device.to_owned();
+    thread::Builder::new().spawn(move || {
+        // Many drivers stop the clock when the device is closed.
+        let armed = arm(&device).map(std::mem::forget);
+        // Nobody may wait for it any more.
+        let _ = sender.send(armed);
+    })?;
+    receiver.recv_timeout(ARM).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Opening it starts its clock (watchdog-api.rst of the kernel's documentation).

@@ -195,6 +195,7 @@ impl Node for SimulatedNode {
                 },
                 resync_percent: None,
                 io_suspended: false,
+                writes_wait_for_peer: false,
                 commands: DrbdCommands {
                     disconnect: word("disconnect"),
                     promote: word("primary"),

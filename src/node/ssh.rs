@@ -18,13 +18,21 @@ const READY: &str = "ready";
 /// What it is told then. Anything else, the end of the connection above all, ends it without a deed.
 const GO: &str = "go";
 
-/// The command line that runs a shell command at an address. It never asks for anything, and knows the host's key beforehand.
+/// The options of every connection. It never asks for anything, knows the host's key beforehand, and ends by itself when the other
+/// side dies, which TCP notices after minutes.
+const OPTIONS: [&str; 5] = [
+    "BatchMode=yes",
+    "ConnectTimeout=3",
+    "ServerAliveInterval=2",
+    "ServerAliveCountMax=3",
+    "StrictHostKeyChecking=yes",
+];
+
+/// The command line that runs a shell command at an address.
 pub fn command_line(address: Ipv4Addr, remote: &str) -> Vec<String> {
-    let mut words: Vec<String> =
-        ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=yes", "--"]
-            .map(str::to_owned)
-            .to_vec();
-    words.extend([address.to_string(), format!("{PEER_PATH} {remote}")]);
+    let mut words = vec!["ssh".to_owned()];
+    words.extend(OPTIONS.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
+    words.extend(["--".to_owned(), address.to_string(), format!("{PEER_PATH} {remote}")]);
     words
 }
 
@@ -129,10 +137,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ssh_asks_nobody_and_trusts_no_new_host() {
+    fn ssh_asks_nobody_trusts_no_new_host_and_outlives_no_dead_one() {
         let words = command_line(Ipv4Addr::new(10, 77, 1, 2), "standin plan");
         assert_eq!(words.last().unwrap(), &format!("{PEER_PATH} standin plan"));
         let text = words.join(" ");
         assert!(text.contains("BatchMode=yes") && text.contains("StrictHostKeyChecking=yes"), "{text}");
+        assert!(text.contains("-o ServerAliveInterval=2 -o ServerAliveCountMax=3 "), "{text}");
+        assert!(text.contains(" -- 10.77.1.2 "), "{text}");
     }
 }

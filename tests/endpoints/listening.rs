@@ -12,7 +12,7 @@ use crate::{Agent, get, look, support, wait_until};
 
 fn start(listen: &[&str]) -> Result<Endpoints, standin::failure::Failure> {
     let listen: Vec<SocketAddr> = listen.iter().map(|address| address.parse().unwrap()).collect();
-    Endpoints::start(&listen, Arc::new(Mutex::new(Arc::new(look(&support::seen_by(1))))))
+    crate::start(&listen, &Arc::new(Mutex::new(Arc::new(look(&support::seen_by(1))))))
 }
 
 #[test]

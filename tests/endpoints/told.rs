@@ -177,6 +177,23 @@ fn before_the_first_look_nothing_is_good() {
         !metrics.contains("standin_drbd") && !metrics.contains("standin_mysqld_up"),
         "not known is not 0"
     );
+    assert!(metrics.contains("standin_stale{cluster=\"orders\",node=\"node2\"} 0\n"), "it has just begun");
+}
+
+#[test]
+fn a_first_look_that_never_ends_is_told() {
+    let ended = Instant::now() - Duration::from_secs(3600);
+    let agent = Agent::telling(Snapshot::before_the_first_look(&support::config(), SystemTime::now(), ended));
+    for path in ["/health/active", "/health/fit"] {
+        let (status, body) = agent.get(path);
+        assert_eq!(status, 503, "{path}");
+        assert!(body.starts_with("no look at this node has ended for 3600."), "{body}");
+    }
+    let status: serde_json::Value = serde_json::from_str(&agent.get("/status.json").1).unwrap();
+    assert_eq!(status["stale"], true);
+    assert!(status["stale_after_seconds"].as_f64().unwrap() > 0.0);
+    let (_, metrics) = agent.get("/metrics");
+    assert!(metrics.contains("standin_stale{cluster=\"orders\",node=\"node2\"} 1\n"), "{metrics}");
 }
 
 #[test]

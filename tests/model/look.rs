@@ -137,6 +137,7 @@ impl View {
             peer_disk: self.peer_disk,
             resync_percent: None,
             io_suspended: self.frozen,
+            writes_wait_for_peer: false,
             commands: DrbdCommands {
                 disconnect: word("disconnect"),
                 promote: word("primary"),

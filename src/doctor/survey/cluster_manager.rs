@@ -16,6 +16,9 @@ use crate::observation::Fact;
 pub struct ClusterManagerSurvey {
     /// Every cluster manager that is known, whether or not it is here.
     pub managers: Fact<Vec<Manager>>,
+    /// The unit of this cluster's agent.
+    #[serde(default = "not_looked_at")]
+    pub agent: Fact<Manager>,
     /// The line `cluster_manager:` of the configuration, where it stands on one line.
     pub configured: Option<(Place, String)>,
     /// The configuration file has no `cluster_manager` at all.
@@ -31,10 +34,15 @@ pub struct ClusterManagerSurvey {
     pub keepalived_unit: BTreeMap<String, String>,
 }
 
+fn not_looked_at<T>() -> Fact<T> {
+    Fact::Unknown("it was not looked at".to_owned())
+}
+
 impl Default for ClusterManagerSurvey {
     fn default() -> Self {
         Self {
-            managers: Fact::Unknown("it was not looked at".to_owned()),
+            managers: not_looked_at(),
+            agent: not_looked_at(),
             configured: None,
             not_configured: false,
             heartbeat: HeartbeatSurvey::default(),
@@ -45,10 +53,10 @@ impl Default for ClusterManagerSurvey {
     }
 }
 
-/// A cluster manager on this node.
+/// A cluster manager on this node, or standin's agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
-    /// `heartbeat`, `pacemaker` or `keepalived`.
+    /// `heartbeat`, `pacemaker`, `keepalived`, or the unit.
     pub name: String,
     /// Its daemons run.
     pub runs: bool,

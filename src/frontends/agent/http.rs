@@ -17,7 +17,7 @@ mod response;
 mod routes;
 
 use std::io::{self, PipeWriter};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::connection::{Connection, Serve, Waits};
-use self::listener::Listening;
+use self::listener::{Listening, Wanted};
 use self::request::Head;
 use super::snapshot::Snapshot;
 use crate::failure::Failure;
@@ -55,13 +55,19 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Listens on every address and answers from whatever `current` holds at the moment. An address that can't be listened on is
-    /// told in the log, and tried again every second.
+    /// told in the log, unless it is the virtual IP and not here, and tried again every second.
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn start(listen: &[SocketAddr], current: Arc<Mutex<Arc<Snapshot>>>) -> Result<Self, Failure> {
+    pub fn start(
+        listen: &[SocketAddr],
+        virtual_ip: IpAddr,
+        current: Arc<Mutex<Arc<Snapshot>>>,
+    ) -> Result<Self, Failure> {
+        let wanted =
+            |address: &SocketAddr| Wanted { address: *address, is_virtual: address.ip() == virtual_ip };
         let mut listening: Vec<Listening> =
-            listen.iter().map(|address| Listening::NotYet(*address, None)).collect();
+            listen.iter().map(|address| Listening::NotYet(wanted(address), None)).collect();
         listening.iter_mut().for_each(Listening::try_again);
         let addresses = listening.iter().filter_map(|one| match one {
             Listening::Here(listener) => listener.local_addr().ok(),

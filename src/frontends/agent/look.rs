@@ -41,8 +41,10 @@ pub(super) struct Seen {
     pub(super) observation: Observation,
     pub(super) chronicle: Chronicle,
     pub(super) carrier: Check,
-    /// A takeover or release that runs now, the agent's own or another.
+    /// A takeover or release that runs now, the agent's own or another; one that does not say yet what it is counts as a takeover.
     pub(super) running: Option<Goal>,
+    /// What it says it is.
+    pub(super) goal: Option<Goal>,
     /// Its step.
     pub(super) step: Option<String>,
     /// The runs in the journal.
@@ -74,6 +76,7 @@ pub(super) fn at_node(
         };
         let running = managed::running(&config);
         let step = running.as_ref().and_then(|running| running.step.clone());
+        let goal = running.as_ref().and_then(|running| running.goal);
         // One that has just taken the lock does not say yet what it is for.
         let running = running.map(|running| running.goal.unwrap_or(Goal::Takeover));
         let paused = paused(&config, &peer, chronicle.resumed);
@@ -84,6 +87,7 @@ pub(super) fn at_node(
             chronicle,
             carrier: carrier(&config),
             running,
+            goal,
             step,
             runs,
             paused,
@@ -99,7 +103,7 @@ fn paused(config: &Config, peer: &PeerPause, resumed: Option<SystemTime>) -> Opt
         (Pause { until: active.until, reason: active.reason, by_peer: false }, sentence)
     });
     own.or_else(|| {
-        let pause = peer.in_force(SystemTime::now(), resumed)?;
+        let pause = peer.in_force(Instant::now(), resumed)?;
         let reason = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let until = pause.until.clone().unwrap_or_else(|| "somebody resumes it".to_owned());
         let sentence = format!("the agents are paused until {until}, typed on {}{reason}", config.peer.name);

@@ -34,6 +34,7 @@ pub(super) struct Memory {
     results: VecDeque<bool>,
     silent_since: Option<Instant>,
     vip_silent_since: Option<Instant>,
+    waited_for_peer: Option<Instant>,
     stalled_since: Option<Instant>,
     starting_since: Option<(i32, Instant)>,
     last_look: Option<Instant>,
@@ -137,6 +138,9 @@ impl Memory {
             }
             Standing::Partial { .. } | Standing::Unknown { .. } => {}
         }
+        if seen.drbd.known().is_some_and(|drbd| drbd.writes_wait_for_peer) {
+            self.waited_for_peer = Some(now);
+        }
         let Fact::Known(mysqld) = &seen.mysqld else { return };
         let process =
             mysqld.processes.iter().find(|process| process.on_our_device).map(|process| process.pid);
@@ -173,6 +177,7 @@ impl Memory {
         Guarding {
             was_active: self.was_active,
             failures: self.failures(),
+            waited_for_peer: self.waited_for_peer.map(|last| now - last.min(now)),
             stalled_for: lasted(self.stalled_since),
             starting_for: lasted(self.starting_since.map(|(_, since)| since)),
             ..Guarding::default()

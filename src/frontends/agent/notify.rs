@@ -20,6 +20,8 @@ pub struct Notifier {
     socket: Option<UnixDatagram>,
     watchdog: Option<Duration>,
     told: String,
+    /// What says that the agent works, until the service manager has taken it: it would end an agent that never says so.
+    unheard: Option<String>,
 }
 
 impl Notifier {
@@ -34,7 +36,7 @@ impl Notifier {
             }
         });
         let watchdog = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id());
-        Self { socket, watchdog, told: String::new() }
+        Self { socket, watchdog, told: String::new(), unheard: None }
     }
 
     /// How often [`Notifier::alive`] has to be called: half of what the service manager waits; none when it does not wait for it.
@@ -45,8 +47,15 @@ impl Notifier {
     /// The agent works; `status` says what it does.
     pub fn ready(&mut self, status: &str) {
         let status = one_line(status);
-        self.send(&format!("READY=1\nSTATUS={status}"));
+        self.unheard = self.socket.is_some().then(|| format!("READY=1\nSTATUS={status}"));
         self.told = status;
+        self.ready_again();
+    }
+
+    fn ready_again(&mut self) {
+        if self.unheard.as_ref().is_some_and(|message| self.send(message)) {
+            self.unheard = None;
+        }
     }
 
     /// What `systemctl status` shows. The same words are not sent twice.
@@ -57,8 +66,9 @@ impl Notifier {
         }
     }
 
-    /// The loop goes round.
-    pub fn alive(&self) {
+    /// The loop goes round. Says again that the agent works, until that has been heard.
+    pub fn alive(&mut self) {
+        self.ready_again();
         if self.watchdog.is_some() {
             self.send("WATCHDOG=1");
         }
@@ -71,7 +81,7 @@ impl Notifier {
         self.told = status;
     }
 
-    /// Lost when the queue is full: the next one tells the same.
+    /// Lost when the queue is full: whoever sends it sees to that the next one tells the same.
     fn send(&self, message: &str) -> bool {
         self.socket.as_ref().is_some_and(|socket| socket.send(message.as_bytes()).is_ok())
     }
@@ -121,6 +131,7 @@ mod tests {
             socket: Some(connect(path.as_os_str()).unwrap()),
             watchdog: Some(Duration::from_secs(30)),
             told: String::new(),
+            unheard: None,
         };
         (directory, manager, notifier)
     }
@@ -166,6 +177,19 @@ mod tests {
         while heard(&manager).is_some() {}
         notifier.status("9999");
         assert_eq!(heard(&manager).as_deref(), Some("STATUS=9999"), "what got lost is told again");
+    }
+
+    #[test]
+    fn that_it_works_is_said_until_it_is_heard() {
+        let (_directory, manager, mut notifier) = manager();
+        while notifier.send("full") {}
+        notifier.ready("looks for the first time");
+        notifier.alive();
+        while heard(&manager).is_some() {}
+        notifier.alive();
+        notifier.alive();
+        let all: Vec<String> = std::iter::from_fn(|| heard(&manager)).collect();
+        assert_eq!(all, ["READY=1\nSTATUS=looks for the first time", "WATCHDOG=1", "WATCHDOG=1"]);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct PeerStatus {
     pub cluster: String,
     /// The node that it runs on.
     pub node: String,
+    /// When its last look ended, by that node's clock (RFC 3339).
+    #[serde(default)]
+    pub at: String,
     /// What that node holds.
     pub standing: StandingWord,
     /// Its last look is too old to say anything.
@@ -126,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    const STATUS: &str = r#"{"version": "0.1.0", "cluster": "orders", "node": "node1", "standing": "active", "stale": false,
+    const STATUS: &str = r#"{"version": "0.1.0", "cluster": "orders", "node": "node1", "at": "2026-01-02T03:04:05.678Z", "standing": "active", "stale": false,
         "age_seconds": 0.2, "pause": {"until": null, "reason": "disk swap"}, "gave_up": null, "more": {"of": ["later"]}}"#;
 
     fn answer(status: &str, body: &str) -> Vec<u8> {
@@ -137,6 +140,7 @@ mod tests {
     fn a_status_is_read_whatever_else_is_in_it() {
         let status = parse(&answer("200 OK", STATUS)).unwrap();
         assert_eq!((status.node.as_str(), status.standing), ("node1", StandingWord::Active));
+        assert_eq!(status.at, "2026-01-02T03:04:05.678Z");
         assert_eq!(status.pause.unwrap().reason.as_deref(), Some("disk swap"));
         assert_eq!((status.gave_up, status.settling), (None, None));
     }

@@ -213,7 +213,8 @@ impl Snapshot {
         }
     }
 
-    /// What there is to tell before the first look has ended: nothing, and that is no good.
+    /// What there is to tell before the first look has ended: nothing, and that is no good. `ended` is when the agent began: a first
+    /// look that does not end is as old as that.
     pub fn before_the_first_look(config: &Config, at: SystemTime, ended: Instant) -> Self {
         let nothing = || "no look at this node has ended yet".to_owned();
         let bad = || Judged { degree: Degree::Bad, sentence: nothing() };
@@ -225,7 +226,7 @@ impl Snapshot {
             at: rfc3339(at),
             ended,
             ended_at: at,
-            stale_after_seconds: 0.0,
+            stale_after_seconds: stale_after(config).as_secs_f64(),
             looks: 0,
             look_seconds: 0.0,
             standing: StandingWord::Unknown,
@@ -261,10 +262,13 @@ impl Snapshot {
     /// Why it says nothing any more, when it is too old to.
     pub fn stale(&self, now: Instant) -> Option<String> {
         let age = self.age(now).as_secs_f64();
-        (age > self.stale_after_seconds && self.looks > 0).then(|| {
+        (age > self.stale_after_seconds).then(|| {
+            let seen = match self.looks {
+                0 => format!("no look at this node has ended for {age:.1} s"),
+                _ => format!("the last look at this node ended {age:.1} s ago"),
+            };
             format!(
-                "the last look at this node ended {age:.1} s ago: the agent hangs, or the machine is overloaded (journalctl -u \
-                 standin-agent@{})",
+                "{seen}: the agent hangs, or the machine is overloaded (journalctl -u standin-agent@{})",
                 self.cluster
             )
         })
@@ -298,6 +302,11 @@ impl From<Health> for Judged {
         };
         Self { degree, sentence }
     }
+}
+
+/// The age from which on a look says nothing any more.
+pub fn stale_after(config: &Config) -> Duration {
+    config.agent.interval * 3 + config.agent.mysqld_limit
 }
 
 /// A moment as all of the agent's texts show it.

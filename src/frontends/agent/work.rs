@@ -6,19 +6,24 @@ use std::time::{Duration, Instant};
 
 use crate::config::{ClusterManager, Config};
 use crate::failure::Outcome;
-use crate::frontends::fence_peer::within;
 use crate::frontends::managed::{Managed, Run};
 use crate::frontends::say::say_error;
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
 use crate::node::reset::Reset;
-use crate::node::{Attempt, Node, Progress, drbd, systemd};
+use crate::node::within::within;
+use crate::node::{Attempt, Node, Progress, address, drbd, systemd};
+use crate::observation::{Connection, Drbd, Role};
 use crate::plan::{Action, HeartbeatStop};
 
 /// How long a node whose peer has taken over is given to give up by itself before it is reset.
 const STEP_DOWN: Duration = Duration::from_secs(10);
+/// For a release from a disk that hangs: the virtual IP goes, and the rest will not.
+const HUNG_DISK: Duration = Duration::from_secs(5);
 /// For a line in the journal.
 const RECORD: Duration = Duration::from_millis(500);
+/// Between two looks whether the virtual IP has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// For a look at DRBD.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -28,7 +33,7 @@ pub(super) enum Task {
     /// Make this node active: how long the peer has been silent, and whether the virtual IP was waited for.
     TakeOver { silent_for: Duration, waited_out: bool },
     /// Give everything up, then take the cluster manager out of the way.
-    GiveUp { reason: String },
+    GiveUp { reason: String, disk_hangs: bool },
     /// Get out of the way of a peer that has taken over.
     StepDown { reason: String },
     /// Listen for the peer again.
@@ -102,24 +107,32 @@ impl Worker {
             Task::TakeOver { silent_for, waited_out } => {
                 told(self.managed().take_over_for_agent(*silent_for, *waited_out))
             }
-            Task::GiveUp { reason } => self.give_up(reason),
+            Task::GiveUp { reason, disk_hangs } => self.give_up(reason, *disk_hangs),
             Task::StepDown { reason } => self.step_down(reason),
             Task::Reconnect => self.reconnect(),
         }
     }
 
-    /// The virtual IP goes first in any case: under keepalived that is its end, otherwise the release's first step.
-    fn give_up(&self, reason: &str) -> End {
-        self.note(Event::GaveUp { reason: reason.to_owned() });
-        let limits = &self.config.limits;
-        if self.config.cluster_manager == ClusterManager::Keepalived
-            && let Err(error) = systemd::stop_no_block("keepalived.service", limits.stop_cluster_manager)
-        {
-            say_error(format_args!("keepalived can't be stopped: {error}"));
+    fn give_up(&self, reason: &str, disk_hangs: bool) -> End {
+        if disk_hangs && !self.peer_is_connected() {
+            return End {
+                done: false,
+                refused: true,
+                sentence: "stays: the peer could not step in any more".to_owned(),
+            };
         }
-        let released = told(self.managed().release_for_agent(self.config.agent.release_limit));
+        self.let_the_address_go(disk_hangs);
+        let limit = self.config.agent.release_limit;
+        let limit = if disk_hangs { limit.min(HUNG_DISK) } else { limit };
+        let released = self.release(limit);
         if released.refused {
             return released;
+        }
+        self.note(Event::GaveUp { reason: reason.to_owned() });
+        if let Some(interface) = self.address_is_still_here() {
+            return self.reset_if_configured(&format!(
+                "{reason}; the virtual IP is still on {interface}: systemctl stop keepalived"
+            ));
         }
         if !released.done {
             return self
@@ -130,9 +143,73 @@ impl Worker {
             Some(cause) => End {
                 done: false,
                 refused: false,
-                sentence: format!("everything was given up, but Heartbeat still runs: {cause}"),
+                sentence: format!(
+                    "everything was given up, but Heartbeat still runs, and its peer does not know of it: {cause}; stop it: systemctl stop heartbeat"
+                ),
             },
         }
+    }
+
+    /// Under keepalived that is its end; otherwise it is the first step of the release, which may not even be begun when the journal is
+    /// on the disk that hangs.
+    fn let_the_address_go(&self, at_once: bool) {
+        let (vip, limits) = (&self.config.vip, &self.config.limits);
+        if self.config.cluster_manager == ClusterManager::Keepalived {
+            if let Err(error) = systemd::stop_no_block("keepalived.service", limits.stop_cluster_manager) {
+                say_error(format_args!(
+                    "keepalived can't be stopped: {error}\n  why it matters: it keeps the virtual IP on a node that gives up\n  \
+                     what to do next: systemctl stop keepalived"
+                ));
+            }
+        } else if at_once {
+            let remove = Action::RemoveVip { vip: vip.address, interface: vip.interface.clone() };
+            match self.apply(&remove, limits.vip) {
+                Ok(()) => say_error(format_args!("removed the virtual IP {}", vip.address)),
+                Err(cause) => {
+                    say_error(format_args!("the virtual IP {} can't be removed: {cause}", vip.address));
+                }
+            }
+        }
+    }
+
+    /// keepalived takes a moment to end.
+    fn address_is_still_here(&self) -> Option<String> {
+        let here = || address::interface_of(self.config.vip.address.addr()).ok().flatten();
+        let deadline = Instant::now() + self.config.limits.vip;
+        while Instant::now() < deadline {
+            here()?;
+            thread::sleep(LOOK_AGAIN);
+        }
+        here()
+    }
+
+    fn drbd(&self) -> Option<Drbd> {
+        let config = Arc::clone(&self.config);
+        let look = move || drbd::observe_state(&config.resource, &config.mount.device, LOOK);
+        within(LOOK, look).and_then(|seen| seen.known().cloned())
+    }
+
+    /// What can't be looked at is as it was at the last look.
+    fn peer_is_connected(&self) -> bool {
+        self.drbd().is_none_or(|drbd| drbd.connection == Connection::Connected && !drbd.io_suspended)
+    }
+
+    fn io_is_frozen(&self) -> bool {
+        self.drbd().is_some_and(|drbd| drbd.role == Role::Primary && drbd.io_suspended)
+    }
+
+    /// Not for longer than its limit, even when no program can be started because its file can't be read.
+    fn release(&self, limit: Duration) -> End {
+        let (config, selector) = (Arc::clone(&self.config), self.selector.clone());
+        let release = move || {
+            let managed = Managed { config: &config, selector: selector.as_deref() };
+            told(managed.release_for_agent(limit))
+        };
+        within(limit + LOOK, release).unwrap_or_else(|| End {
+            done: false,
+            refused: false,
+            sentence: "the release could not even be begun".to_owned(),
+        })
     }
 
     /// Not for long: the root file system may hang, and what follows must not wait for it.
@@ -148,8 +225,9 @@ impl Worker {
     }
 
     fn stop_cluster_manager(&self) -> Option<String> {
-        let how: HeartbeatStop = match self.config.cluster_manager {
-            ClusterManager::Heartbeat(Some(how)) => how,
+        let how = match self.config.cluster_manager {
+            // What leaves Heartbeat alone in a takeover that it has asked for would leave it in the belief that it serves here.
+            ClusterManager::Heartbeat(how) => how.unwrap_or(HeartbeatStop::Stop),
             _ => return None,
         };
         let limit = self.config.limits.stop_cluster_manager;
@@ -158,14 +236,10 @@ impl Worker {
 
     fn step_down(&self, reason: &str) -> End {
         self.note(Event::SteppedDown { reason: reason.to_owned() });
-        let vip = &self.config.vip;
-        let remove = Action::RemoveVip { vip: vip.address, interface: vip.interface.clone() };
-        match self.apply(&remove, self.config.limits.vip) {
-            Ok(()) => say_error(format_args!("removed the virtual IP {}", vip.address)),
-            Err(cause) => say_error(format_args!("the virtual IP {} can't be removed: {cause}", vip.address)),
-        }
-        let released = told(self.managed().release_for_agent(STEP_DOWN));
-        if released.done || released.refused {
+        self.let_the_address_go(true);
+        let released = self.release(STEP_DOWN);
+        // Pacemaker's presence is a refusal, too: but the peer serves already.
+        if released.done || (released.refused && !self.io_is_frozen()) {
             return released;
         }
         self.reset_if_configured(&format!("{reason}; {}", released.sentence))
@@ -188,8 +262,7 @@ impl Worker {
 
     fn reconnect(&self) -> End {
         let config = &self.config;
-        let seen = drbd::observe_state(&config.resource, &config.mount.device, LOOK);
-        let Some(drbd) = seen.known() else {
+        let Some(drbd) = self.drbd() else {
             return End {
                 done: false,
                 refused: false,
@@ -243,12 +316,19 @@ impl Progress for Quiet {
 pub(super) struct Backoff {
     until: Option<Instant>,
     why: String,
+    pause: Duration,
 }
 
 impl Backoff {
     pub(super) fn failed(&mut self, why: &str, now: Instant, pause: Duration) {
         self.until = Some(now + pause);
         why.clone_into(&mut self.why);
+    }
+
+    /// Twice as long as after the failure before.
+    pub(super) fn failed_again(&mut self, why: &str, now: Instant, first: Duration, most: Duration) {
+        self.pause = (self.pause * 2).clamp(first, most);
+        self.failed(why, now, self.pause);
     }
 
     pub(super) fn holds(&self, now: Instant) -> Option<&str> {
@@ -259,6 +339,17 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_tried_ever_less_often() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut backoff = Backoff::default();
+        for expected in [10, 20, 40, 60, 60] {
+            backoff.failed_again("why", now, second * 10, second * 60);
+            assert_eq!(backoff.holds(now + second * (expected - 1)), Some("why"));
+            assert_eq!(backoff.holds(now + second * expected), None);
+        }
+    }
 
     #[test]
     fn a_release_that_was_refused_resets_no_machine() {

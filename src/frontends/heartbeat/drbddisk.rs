@@ -120,6 +120,7 @@ mod tests {
             peer_disk: Disk::Unknown,
             resync_percent: None,
             io_suspended: false,
+            writes_wait_for_peer: false,
             commands: DrbdCommands {
                 disconnect: Vec::new(),
                 promote: Vec::new(),

@@ -86,6 +86,7 @@ mod tests {
             peer_disk: Disk::Unknown,
             resync_percent: None,
             io_suspended: false,
+            writes_wait_for_peer: false,
             commands,
         }
     }

@@ -45,14 +45,15 @@ pub fn parse_proc_drbd(text: &str) -> Result<ProcDrbd, ParseError> {
         let mut state = if rest == "cs:Unconfigured" {
             State::unconfigured(generation)
         } else {
-            let state = device_state(rest, generation).ok_or_else(malformed)??;
+            let mut state = device_state(rest, generation).ok_or_else(malformed)??;
             // The statistics always follow; without them the text was cut off.
-            if !lines
+            let statistics = lines
                 .next()
-                .is_some_and(|next| next.trim_start().starts_with("ns:") && counts_out_of_sync(next))
-            {
-                return Err(ParseError::CutOff("/proc/drbd"));
-            }
+                .filter(|next| next.trim_start().starts_with("ns:") && count(next, "oos:").is_some())
+                .ok_or(ParseError::CutOff("/proc/drbd"))?;
+            // Requests that our disk has not completed, and those that the peer has not answered.
+            let (local, peer) = (count(statistics, "lo:"), count(statistics, "pe:"));
+            state.writes_wait_for_peer = local == Some(0) && peer.is_some_and(|peer| peer > 0);
             state
         };
         while let Some(detail) = lines.peek().filter(|next| device_line(next).is_none()) {
@@ -112,16 +113,18 @@ fn device_state(text: &str, generation: DrbdGeneration) -> Option<Result<State, 
             peer_disk: words::disk(peer_disk)?,
             resync_percent: None,
             io_suspended,
+            writes_wait_for_peer: false,
             peer_node_id: None,
         })
     };
     Some(parsed())
 }
 
-fn counts_out_of_sync(line: &str) -> bool {
-    line.split_whitespace().any(|field| {
-        field.strip_prefix("oos:").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    })
+fn count(statistics: &str, name: &str) -> Option<u64> {
+    statistics
+        .split_whitespace()
+        .find_map(|field| field.strip_prefix(name))
+        .and_then(|number| number.parse().ok())
 }
 
 /// `[=>....] sync'ed: 12.3% (…)` → 12, rounded down so that 100 means all of it.
@@ -145,6 +148,7 @@ impl State {
             peer_disk: Disk::Unknown,
             resync_percent: None,
             io_suspended: false,
+            writes_wait_for_peer: false,
             peer_node_id: None,
         }
     }

@@ -1,4 +1,4 @@
-//! `drbdsetup status RESOURCE --json` of DRBD 9.
+//! `drbdsetup status RESOURCE --json --statistics` of DRBD 9.
 //!
 //! Source of the schema: `resource_status_json`, `device_status_json`, `connection_status_json` and
 //! `peer_device_status_json` in `user/v9/drbdsetup.c` of drbd-utils. The members that newer versions added have defaults.
@@ -28,6 +28,8 @@ struct Device {
     minor: u32,
     disk_state: String,
     quorum: Option<bool>,
+    #[serde(default)]
+    lower_pending: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +50,8 @@ struct PeerDevice {
     replication_state: String,
     peer_disk_state: String,
     percent_in_sync: Option<f64>,
+    #[serde(default)]
+    pending: u64,
 }
 
 /// `true`, or the word that some versions print instead (`no`, `user`, `fencing`…).
@@ -114,10 +118,14 @@ pub fn parse_status_json(text: &str, resource: &str) -> Result<Status9, ParseErr
             || found.suspended_quorum.is_yes()
             || found.force_io_failures.is_yes()
             || found.devices.iter().any(|device| device.quorum == Some(false)),
+        writes_wait_for_peer: false,
         peer_node_id: None,
     };
     if let Some(peer) = found.connections.first() {
         add_peer(&mut state, peer)?;
+        let disks_are_idle = found.devices.iter().all(|device| device.lower_pending == Some(0));
+        state.writes_wait_for_peer =
+            disks_are_idle && peer.peer_devices.iter().any(|device| device.pending > 0);
     }
     Ok(Status9 { state, minors: found.devices.iter().map(|device| device.minor).collect() })
 }

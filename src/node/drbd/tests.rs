@@ -84,6 +84,7 @@ fn proc_drbd_while_connected() {
             peer_disk: Disk::UpToDate,
             resync_percent: None,
             io_suspended: false,
+            writes_wait_for_peer: false,
             peer_node_id: None,
         }
     );
@@ -206,11 +207,31 @@ fn status_of_9_while_connected() {
             peer_disk: Disk::UpToDate,
             resync_percent: None,
             io_suspended: false,
+            writes_wait_for_peer: false,
             peer_node_id: Some(1),
         }
     );
     assert_eq!(status("primary-connected").role, Role::Primary);
     assert_eq!(status("older-utils").connection, Connection::Connected);
+}
+
+#[test]
+fn writes_that_wait_for_the_peer_alone() {
+    let waits_84 = |counts: &str| {
+        let text = RESYNC.replace("lo:0 pe:5", counts);
+        parse_proc_drbd(&text).unwrap().minors[&3].writes_wait_for_peer
+    };
+    assert!(waits_84("lo:0 pe:5"));
+    assert!(!waits_84("lo:1 pe:5") && !waits_84("lo:0 pe:0") && !waits_84("lo:? pe:5"));
+    let waits_9 = |local: &str, peer: u64| {
+        let text = std::fs::read_to_string("tests/captured/drbd-9/primary-connected.json").unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json[0]["devices"][0]["lower-pending"] = serde_json::from_str(local).unwrap();
+        json[0]["connections"][0]["peer_devices"][0]["pending"] = peer.into();
+        parse_status_json(&json.to_string(), "r0").unwrap().state.writes_wait_for_peer
+    };
+    assert!(waits_9("0", 3));
+    assert!(!waits_9("1", 3) && !waits_9("0", 0) && !waits_9("null", 3));
 }
 
 #[test]

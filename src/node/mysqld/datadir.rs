@@ -6,14 +6,12 @@
 //! the mounted file system, which the text can't.
 //!
 //! Looking up a path on a dead disk can hang for good, so everything that does so runs in a thread that is left behind
-//! after a limit. `stat` through `/proc/PID/cwd` looks nothing up: the kernel jumps to the inode that the process holds.
+//! after a limit, and of which no more than a few are. `stat` through `/proc/PID/cwd` looks nothing up: the kernel jumps to the inode that the process holds.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,6 +21,7 @@ use nix::unistd::Pid;
 use super::activity;
 use crate::node::filesystem;
 use crate::node::processes::{self, Process};
+pub(super) use crate::node::within::within;
 use crate::plan::MysqldControl;
 
 /// For a look at a path; only a disk that does not answer needs longer.
@@ -157,18 +156,6 @@ impl Server {
     }
 }
 
-/// Runs something that may hang in a thread that is left behind after the limit.
-pub(super) fn within<T: Send + 'static>(
-    limit: Duration,
-    look: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        let _ = sender.send(look());
-    });
-    receiver.recv_timeout(limit).ok()
-}
-
 fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
@@ -194,14 +181,6 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let (device, _) = identity(directory.path()).unwrap();
         assert_eq!(device_by_mountinfo(pid, directory.path()), Some(device));
-    }
-
-    #[test]
-    fn a_look_that_hangs_is_left_behind() {
-        let (release, held) = mpsc::channel::<()>();
-        assert_eq!(within(Duration::from_millis(20), move || held.recv().is_ok()), None);
-        drop(release);
-        assert_eq!(within(Duration::from_secs(10), || 7), Some(7));
     }
 
     #[test]

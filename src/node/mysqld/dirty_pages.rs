@@ -3,14 +3,13 @@
 //! With `innodb_max_dirty_pages_pct` 0 the page cleaner writes all the time, as fast as `innodb_io_capacity` lets it. Under
 //! load the pages never get to zero: what counts is that there are no fewer any more.
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, OptsBuilder};
+use mysql::{Conn, Error};
 
-use super::datadir;
+use super::{connect, datadir};
 use crate::failure::Failure;
 use crate::node::credentials::{self, Credentials};
 use crate::node::{Applied, Attempt};
@@ -29,8 +28,6 @@ const FEW: u64 = 64;
 const REPORT: Duration = Duration::from_secs(2);
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
 const NOT_PERMITTED: u16 = 1227;
-/// Set so that the library need not ask for it, in bytes.
-const MAX_PACKET: usize = 64 * 1024;
 
 /// The limits of dirty pages as they are set now.
 ///
@@ -40,7 +37,7 @@ pub fn limits(server: &ServerAccess, limit: Duration) -> Result<DirtyPagesLimits
     let account = credentials::read(&server.credentials).map_err(|failure| failure.seen)?;
     let server = server.clone();
     datadir::within(limit, move || {
-        let mut connection = connect(&server, &account, limit).map_err(|error| error.to_string())?;
+        let mut connection = connected(&server, &account, limit).map_err(|error| error.to_string())?;
         let row: Option<(f64, f64)> = connection
             .query_first(
                 "SELECT @@GLOBAL.innodb_max_dirty_pages_pct, @@GLOBAL.innodb_max_dirty_pages_pct_lwm",
@@ -61,7 +58,7 @@ pub fn limits(server: &ServerAccess, limit: Duration) -> Result<DirtyPagesLimits
 /// The server does not answer any more, or the attempt was cancelled.
 pub fn flush(server: &ServerAccess, attempt: &Attempt) -> Result<Applied, Failure> {
     let account = credentials::read(&server.credentials)?;
-    let mut connection = connect(server, &account, ANSWER).map_err(|error| unanswered(&error))?;
+    let mut connection = connected(server, &account, ANSWER).map_err(|error| unanswered(&error))?;
     let begun = Instant::now();
     let first = dirty(&mut connection)?;
     match set(&mut connection, "0", "0") {
@@ -110,7 +107,7 @@ pub fn flush(server: &ServerAccess, attempt: &Attempt) -> Result<Applied, Failur
 pub fn restore(server: &ServerAccess, was: &DirtyPagesLimits, attempt: &Attempt) -> Result<Applied, Failure> {
     let account = credentials::read(&server.credentials)?;
     let limit = attempt.remaining().max(LOOK_AGAIN);
-    let mut connection = connect(server, &account, limit).map_err(|error| unanswered(&error))?;
+    let mut connection = connected(server, &account, limit).map_err(|error| unanswered(&error))?;
     set(&mut connection, &was.max, &was.low_water_mark).map_err(|error| unanswered(&error))?;
     Ok(Applied::done())
 }
@@ -118,30 +115,8 @@ pub fn restore(server: &ServerAccess, was: &DirtyPagesLimits, attempt: &Attempt)
 /// For one answer of a server that serves.
 const ANSWER: Duration = Duration::from_secs(5);
 
-fn connect(server: &ServerAccess, account: &Credentials, limit: Duration) -> Result<Conn, Error> {
-    let options = || {
-        OptsBuilder::new()
-            .prefer_socket(false)
-            .user(Some(account.user.clone()))
-            .pass(account.password.as_ref().map(|password| password.expose().to_owned()))
-            .max_allowed_packet(Some(MAX_PACKET))
-            .tcp_connect_timeout(Some(limit))
-            .read_timeout(Some(limit))
-            .write_timeout(Some(limit))
-    };
-    let over_socket = options().socket(Some(path(&server.socket)));
-    Conn::new(over_socket).or_else(|error| match error {
-        // The account may only come over TCP.
-        Error::MySqlError(_) => {
-            Conn::new(options().ip_or_hostname(Some(server.vip.to_string())).tcp_port(server.port))
-                .map_err(|_| error)
-        }
-        other => Err(other),
-    })
-}
-
-fn path(socket: &Path) -> String {
-    socket.to_string_lossy().into_owned()
+fn connected(server: &ServerAccess, account: &Credentials, limit: Duration) -> Result<Conn, Error> {
+    connect::over_socket_or_address(&server.socket, (server.vip, server.port), account, limit)
 }
 
 /// The values come from a plan, which may have been read from a file: nothing but numbers gets into the statement.

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, OptsBuilder};
+use mysql::{Conn, Error};
 
+use super::connect;
 use super::verify::{DENIED, FULL};
 use crate::node::credentials;
 
@@ -64,14 +65,7 @@ impl Session {
         if self.connection.is_none() {
             let account =
                 credentials::read(&self.credentials).map_err(|failure| Failed::Account(failure.seen))?;
-            let options = OptsBuilder::new()
-                .socket(Some(self.socket.to_string_lossy()))
-                .user(Some(account.user))
-                .pass(account.password.as_ref().map(|password| password.expose().to_owned()))
-                .max_allowed_packet(Some(1024 * 1024))
-                .tcp_connect_timeout(Some(limit))
-                .read_timeout(Some(limit))
-                .write_timeout(Some(limit));
+            let options = connect::options(&account, limit).socket(Some(self.socket.to_string_lossy()));
             self.connection = Some(Conn::new(options).map_err(Failed::Server)?);
         }
         match &mut self.connection {

@@ -6,17 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, OptsBuilder};
+use mysql::{Conn, Error};
 
-use super::{datadir, handshake};
+use super::{connect, datadir, handshake};
 use crate::node::credentials::Credentials;
 use crate::observation::MysqldAnswer;
 
 /// More data files outside the data directory are not told.
 const FILES: usize = 1000;
-
-/// Larger than a row of any variable, in bytes; set so that the library need not ask for it.
-const MAX_PACKET: usize = 1024 * 1024;
 
 /// What it said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,23 +67,7 @@ pub(super) fn asked<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let (socket, account) = (socket.to_owned(), account.clone());
     datadir::within(limit, move || {
-        let options = || {
-            OptsBuilder::new()
-                .prefer_socket(false)
-                .user(Some(account.user.clone()))
-                .pass(account.password.as_ref().map(|password| password.expose().to_owned()))
-                .max_allowed_packet(Some(MAX_PACKET))
-                .tcp_connect_timeout(Some(limit))
-                .read_timeout(Some(limit))
-                .write_timeout(Some(limit))
-        };
-        let over_socket = options().socket(Some(socket.to_string_lossy().into_owned()));
-        let connection = Conn::new(over_socket).or_else(|error| match error {
-            Error::MySqlError(_) => {
-                Conn::new(options().ip_or_hostname(Some(vip.to_string())).tcp_port(port)).map_err(|_| error)
-            }
-            other => Err(other),
-        });
+        let connection = connect::over_socket_or_address(&socket, (vip, port), &account, limit);
         let mut connection = connection.map_err(|error| match error {
             Error::MySqlError(error) => Refusal::Login(error.to_string()),
             other => Refusal::Other(other.to_string()),

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, DriverError, Error, OptsBuilder, Value};
+use mysql::{Conn, DriverError, Error, Value};
 
-use super::handshake;
+use super::{connect, handshake};
 use crate::failure::Failure;
 use crate::node::credentials::{self, Credentials};
 use crate::node::{Applied, Attempt};
@@ -20,9 +20,6 @@ pub(super) const FULL: [u16; 4] = [1040, 1129, 1203, 1226];
 /// ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN,
 /// ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB), ER_SECURE_TRANSPORT_REQUIRED: the account is at fault, not the server.
 pub(super) const DENIED: [u16; 10] = [1045, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151];
-
-/// Set so that the library need not ask for it, in bytes.
-const MAX_PACKET: usize = 1024 * 1024;
 
 /// Connects to `vip` over TCP and compares `read_only` and the host name with what they must be. Without usable
 /// credentials the handshake is all that can be had, which is a warning. So is a full server, and one that knows no such account.
@@ -81,17 +78,7 @@ fn limit(attempt: &Attempt) -> Duration {
 }
 
 fn query(vip: Ipv4Addr, port: u16, account: &Credentials, limit: Duration) -> Result<(Value, String), Error> {
-    let options = OptsBuilder::new()
-        .ip_or_hostname(Some(vip.to_string()))
-        .tcp_port(port)
-        // Else the library goes on over the server's Unix socket, which would prove nothing about the address.
-        .prefer_socket(false)
-        .user(Some(account.user.clone()))
-        .pass(account.password.as_ref().map(|password| password.expose().to_owned()))
-        .max_allowed_packet(Some(MAX_PACKET))
-        .tcp_connect_timeout(Some(limit))
-        .read_timeout(Some(limit))
-        .write_timeout(Some(limit));
+    let options = connect::options(account, limit).ip_or_hostname(Some(vip.to_string())).tcp_port(port);
     let mut connection = Conn::new(options)?;
     let row: Option<(Value, String)> = connection.query_first("SELECT @@global.read_only, @@hostname")?;
     Ok(row.unwrap_or((Value::NULL, String::new())))

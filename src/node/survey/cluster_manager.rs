@@ -10,7 +10,7 @@ use super::files;
 use crate::config::Config;
 use crate::doctor::survey::{AuthKeysFile, ClusterManagerSurvey, HeartbeatSurvey, Manager, PacemakerSurvey};
 use crate::foreign::{Place, cib, corosync, heartbeat, keepalived, unit_file};
-use crate::node::{address, command, heartbeat as daemons};
+use crate::node::{address, command, heartbeat as daemons, systemd};
 use crate::observation::Fact;
 
 /// Each manager with its daemon and its unit.
@@ -30,6 +30,7 @@ pub(super) fn look(config: &Config) -> ClusterManagerSurvey {
     let (configured, not_configured) = configured(&config.file);
     ClusterManagerSurvey {
         managers,
+        agent: agent(config),
         configured,
         not_configured,
         heartbeat: heartbeats(config),
@@ -58,6 +59,13 @@ fn managers() -> Fact<Vec<Manager>> {
         Ok(Manager { name: name.to_owned(), runs, enabled: enabled.contains_key(unit) })
     };
     KNOWN.into_iter().map(manager).collect::<Result<Vec<_>, String>>().into()
+}
+
+fn agent(config: &Config) -> Fact<Manager> {
+    let unit = format!("standin-agent@{}.service", config.name);
+    let enabled = files::enabled_units().contains_key(&unit);
+    let state = systemd::show(&unit, COMMAND_LIMIT);
+    state.map(|state| Manager { runs: !state.is_down(), enabled, name: unit }).into()
 }
 
 /// The line that sets it, where it stands on one line; and whether there is none.

@@ -175,7 +175,10 @@ impl Lab {
 fn forget_volatile(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, _| !["resync_percent", "icmp", "recovery_forecast"].contains(&key.as_str()));
+            map.retain(|key, _| {
+                !["resync_percent", "icmp", "recovery_forecast", "writes_wait_for_peer"]
+                    .contains(&key.as_str())
+            });
             map.values_mut().for_each(forget_volatile);
         }
         Value::Array(list) => list.iter_mut().for_each(forget_volatile),

@@ -131,11 +131,21 @@ impl<'a> Play<'a> {
         self.told.push('\n');
     }
 
-    /// Starts the manager, waits until node1 serves, and starts the client.
+    /// Starts the manager, waits until node1 serves, and starts the client. A manager that chose node2 is asked for a move.
     pub fn start(&mut self) -> Result<()> {
         let start = Instant::now();
         self.manager.start(self.lab, self.cluster)?;
-        self.active_is(self.lab.node1())?;
+        let one = self.lab.node1();
+        wait_until("a node to be Primary and have the virtual address", PATIENCE, || self.sampler.active())
+            .with_context(|| self.looks())?;
+        if self.sampler.active()? != Some(one.number()) {
+            self.say("the manager has chosen node2");
+            wait_until("the manager to rest", PATIENCE, || {
+                Ok(self.manager.is_settled(self.lab)?.then_some(()))
+            })?;
+            self.manager.move_to(self.lab, one)?;
+        }
+        self.active_is(one)?;
         self.client = Some(Client::start_paced(self.lab, PAUSE)?);
         let settled = self.settle();
         self.end_part("start of the manager", start, settled)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use standin_lab::chaos::watch::Watch;
 use standin_lab::chaos::{STONITH, Under, disk};
-use standin_lab::managers::Agent;
+use standin_lab::managers::{Agent, Heartbeat};
 use standin_lab::sampler::Sampler;
 use standin_lab::{Client, Cluster, ClusterOptions, Lab, Manager, Mysqld, Node, wait_until, with_lab};
 
@@ -253,5 +253,39 @@ fn without_fencing_a_paused_active_node_goes_on_committing() -> Result<()> {
         println!("{} acknowledged rows are lost", lost.len());
         ensure!(!lost.is_empty(), "nothing was lost");
         Ok(())
+    })
+}
+
+/// Heartbeat looks after no resource: what fails is seen by the agent alone, which stops Heartbeat so that its peer follows.
+#[test]
+#[ignore = "needs the lab: root and its image"]
+fn under_heartbeat_an_active_node_that_fails_hands_over_to_its_peer() -> Result<()> {
+    with_lab(Under::Heartbeat.lab(), |lab| {
+        let [one, two] = lab.nodes();
+        let mut options = Under::Heartbeat.cluster(STONITH);
+        options.more.extend(["agent:", "  self_fence: true"]);
+        let cluster = Cluster::install(lab, &options)?;
+        lab.wait_in_sync()?;
+        let sampler = Sampler::start(lab)?;
+        let manager = Heartbeat::standin();
+        manager.start(lab, &cluster)?;
+        wait_until("node1 to serve", MOVED, || Ok((sampler.active()? == Some(1)).then_some(())))?;
+        lab.on_both(Agent::enable)?;
+        let watch = Watch::start(lab, sampler)?;
+        watch.client().wait_for_rows(ROWS)?;
+        let strike = Instant::now();
+        one.run_ok("pkill -STOP -x mariadbd")?;
+        wait_until("node2 to serve", MOVED, || {
+            let held = watch.sampler().active()? == Some(2);
+            Ok((held && watch.client().look(|report| report.is_steady(Duration::from_secs(1)))).then_some(()))
+        })?;
+        println!("  outage {:.2} s; {:?}", watch.outage(strike).as_secs_f64(), gave_up(&cluster, one)?);
+        ensure!(!one.run("pidof heartbeat")?.success(), "Heartbeat still runs on node1");
+        let (lost, acknowledged) = watch.lost_rows(lab, two)?;
+        ensure!(lost.is_empty(), "{} of {acknowledged} acknowledged rows are lost", lost.len());
+        let broken: Vec<String> =
+            watch.overlaps(strike).iter().filter(|one| one.is_violation()).map(ToString::to_string).collect();
+        ensure!(broken.is_empty(), "{broken:?}");
+        watch.stop().map(drop)
     })
 }

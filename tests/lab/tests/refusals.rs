@@ -234,7 +234,8 @@ fn isolated(lab: &Lab, cluster: &Cluster<'_>) -> Result<()> {
     cluster.expect(one, "takeover", 0)?;
     two.unplug(Network::Clients)?;
     two.unplug(Network::Replication)?;
-    wait_for_drbd(two, "cs:WFConnection")?;
+    // The other node notices for itself, a little later.
+    lab.on_both(|node| wait_for_drbd(node, "cs:WFConnection"))?;
     refused(cluster, two, "cut off from everything", &["no witness answers (10.77.0.254)", "cut off"])?;
     two.plug(Network::Clients)?;
     two.plug(Network::Replication)?;
