@@ -212,6 +212,14 @@ impl Journal {
             .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         Ok(Self { file, run, torn: last != [b'\n'] })
     }
+
+    /// Brings what was appended to the disk. A takeover does not wait for that; a reset of the machine loses what was not.
+    ///
+    /// # Errors
+    /// As the file system gives them.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 impl Sink for Journal {

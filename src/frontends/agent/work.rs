@@ -215,8 +215,13 @@ impl Worker {
     /// Not for long: the root file system may hang, and what follows must not wait for it.
     fn note(&self, event: Event) {
         let path = journal::path(&self.config.name);
-        let written =
-            within(RECORD, move || Journal::open(&path).and_then(|mut journal| journal.append(&event)));
+        // A reset may follow.
+        let write = move || {
+            let mut journal = Journal::open(&path)?;
+            journal.append(&event)?;
+            journal.sync()
+        };
+        let written: Option<std::io::Result<()>> = within(RECORD, write);
         match written {
             Some(Ok(())) => {}
             Some(Err(error)) => say_error(format_args!("the journal can't be written: {error}")),
