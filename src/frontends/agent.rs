@@ -3,6 +3,7 @@
 //! One loop: observe, decide, execute. The role follows from what is seen. Nothing that can hang runs in the loop's thread: each
 //! look and each task has a thread of its own, and one that does not come back is itself something that is seen.
 
+mod allocator;
 mod alone;
 mod drbd_events;
 pub mod http;
@@ -88,6 +89,7 @@ pub(super) fn run(selector: Option<&str>, config: Config) -> anyhow::Result<Outc
         return Ok(Outcome::Usage);
     }
     panics::end_this_process();
+    allocator::share_one_arena();
     let Some(_alone) = alone::alone(&config)? else { return Ok(Outcome::Refused) };
     // The log may be on the disk that hangs: the loop must not wait for it.
     let limit = TimeVal::milliseconds(100);
