@@ -109,9 +109,13 @@ impl<'a> Cluster<'a> {
     /// The journal of a node, a value per entry.
     pub fn journal(&self, node: &Node) -> Result<Vec<Value>> {
         let text = node.run_ok("cat /var/lib/standin/r0.journal 2> /dev/null || true")?;
-        // A power cut leaves zeros where the last lines had not reached the disk.
+        // A power cut leaves zeros where the last lines had not reached the disk, or cuts a line short.
         let lines = text.lines().filter(|line| !line.contains('\0'));
-        lines.map(|line| serde_json::from_str(line).context("a line of the journal")).collect()
+        lines
+            .map(serde_json::from_str)
+            .filter(|entry| !entry.as_ref().is_err_and(serde_json::Error::is_eof))
+            .map(|entry| entry.context("a line of the journal"))
+            .collect()
     }
 
     /// `standin plan` must refuse on a node, then so must `standin takeover`, and nothing may change on either node but
