@@ -1,5 +1,6 @@
 //! The section `agent`: what `standin agent` looks at, how long it hesitates, and what it may do by itself.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -49,6 +50,16 @@ pub enum AutomaticTakeover {
     WithClusterManager,
     /// The agent, on evidence.
     Automatic,
+}
+
+impl fmt::Display for AutomaticTakeover {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Never => "never",
+            Self::WithClusterManager => "with-cluster-manager",
+            Self::Automatic => "automatic",
+        })
+    }
 }
 
 /// The port of the endpoints. Not registered with IANA.

@@ -2,15 +2,32 @@
 
 use super::Finding;
 use super::survey::{Manager, Survey};
-use crate::config::{AGENT_PORT, AutomaticTakeover, Config};
+use crate::config::{AGENT_PORT, AutomaticTakeover, ClusterManager, Config};
 use crate::observation::Fact;
 
 pub(super) fn examine(survey: &Survey, config: &Config) -> Vec<Finding> {
     if config.agent.takeover != AutomaticTakeover::Automatic {
-        return Vec::new();
+        return takes_nothing_over(survey, config).into_iter().collect();
     }
     let unit = unit(&survey.cluster_manager.agent);
     vec![unit, evidence(config), self_fence(config), hears_the_peer(config)]
+}
+
+/// Who has switched the agent on expects something of it.
+fn takes_nothing_over(survey: &Survey, config: &Config) -> Option<Finding> {
+    let on = survey.cluster_manager.agent.known().is_some_and(|agent| agent.runs || agent.enabled);
+    let nobody = config.cluster_manager == ClusterManager::None;
+    (on && nobody).then(|| {
+        Finding::warn(
+            "agent-takeover",
+            format!("the agent is on, and agent.takeover is {}", config.agent.takeover),
+            "without a cluster manager nothing fails over by itself: the agents look on and tell",
+        )
+        .advice(format!(
+            "write `takeover: automatic` under agent in {}, on both nodes, and restart the agents; or take over by hand: standin takeover",
+            config.file.display()
+        ))
+    })
 }
 
 fn unit(agent: &Fact<Manager>) -> Finding {
@@ -120,6 +137,20 @@ mod tests {
         assert_eq!(evidence(&config), Status::Fail);
         config.fence = Some(vec!["/usr/local/sbin/power-off".to_owned()]);
         assert_eq!(evidence(&config), Status::Pass);
+    }
+
+    #[test]
+    fn an_agent_that_may_do_nothing_is_told_where_nobody_else_does() {
+        let mut survey = sample::survey();
+        let of = |survey: &Survey, more: &str| {
+            sample::status(&examine(survey, &config_with(more)), "agent-takeover")
+        };
+        assert_eq!(of(&survey, "cluster_manager: none\n"), None, "it is not on");
+        survey.cluster_manager.agent =
+            Fact::Known(Manager { name: "agent".to_owned(), runs: true, enabled: false });
+        assert_eq!(of(&survey, "cluster_manager: none\n"), Some(Status::Warn));
+        assert_eq!(of(&survey, "cluster_manager: none\nagent: {takeover: automatic}\n"), None);
+        assert_eq!(of(&survey, "cluster_manager: {heartbeat: keep}\n"), None, "Heartbeat decides");
     }
 
     #[test]

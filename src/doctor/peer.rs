@@ -51,6 +51,12 @@ fn not_asked(cause: &str, config: &Config) -> Finding {
     // The words of a command that was given up (node::command).
     let advice = if cause.contains(" did not end within ") {
         format!("the peer took too long to answer: ask again, or {by_hand}")
+    } else if cause.contains("ended with exit code") && !cause.contains("exit code 255") {
+        let file = config.file.display();
+        format!(
+            "ssh works, standin fails there: see ssh {address} {peers} doctor; when its configuration is missing: scp -p {file} \
+             root@{address}:{file}"
+        )
     } else {
         format!(
             "let root log in to {address} with a key, its host key in /root/.ssh/known_hosts; or {by_hand}"

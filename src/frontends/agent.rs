@@ -18,6 +18,7 @@ pub mod peer_status;
 mod recent;
 pub mod snapshot;
 mod tell;
+mod turn;
 mod work;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use self::look::{Question, Seen};
 use self::looker::{Look, Looker};
 use self::memory::Memory;
 use self::tell::{Decided, Rest, Teller};
+use self::turn::{TURN, Turn};
 use self::work::{Backoff, Task, Work};
 use super::contact;
 use super::say::say_error;
@@ -60,10 +62,6 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(15);
 const RECONNECT_AGAIN: (Duration, u32) = (Duration::from_secs(20), 3);
 /// Events of DRBD come in swarms: one look is enough for those within this time.
 const SWARM: Duration = Duration::from_millis(100);
-/// A turn of the loop takes no longer, unless the machine or this process is held up.
-const TURN: Duration = Duration::from_millis(500);
-/// By how much it must be longer.
-const HELD_UP: Duration = Duration::from_secs(1);
 /// A look that takes longer is told.
 const LOOK_HANGS: Duration = Duration::from_secs(10);
 
@@ -173,8 +171,8 @@ impl Agent {
     fn run(&mut self, ended: &AtomicBool) {
         let name = &self.config.this_node.name;
         say_error(format_args!(
-            "standin agent of {} on {name}: looks every {:?}",
-            self.config.name, self.config.agent.interval
+            "standin agent of {} on {name}: looks every {:?}; agent.takeover is {}",
+            self.config.name, self.config.agent.interval, self.config.agent.takeover
         ));
         let mut next = Instant::now();
         let mut turn = Turn::now();
@@ -240,8 +238,10 @@ impl Agent {
             self.question = Question::ThisNode;
             self.guard(look);
             false
+        } else if std::mem::replace(&mut self.question, Question::Everything) == Question::ThisNode {
+            // It has just become a standby, and the network was not asked yet.
+            true
         } else {
-            self.question = Question::Everything;
             self.watch(look)
         }
     }
@@ -272,6 +272,7 @@ impl Agent {
         let now = Instant::now();
         self.check_the_rest(now);
         let mut guarding = self.guarding(seen, now);
+        self.memory.paused(guarding.paused.is_some());
         if guarding.running.is_none() {
             let wrong = decide::ailment(&seen.observation, &self.config, &guarding).is_some();
             self.memory.judged(wrong, &self.config);
@@ -460,30 +461,6 @@ impl Agent {
             Task::Reconnect => "reconnecting",
         };
         self.teller.say(&format!("{name}: {}", end.sentence));
-    }
-}
-
-/// The clocks at the last turn of the loop: that which counts the time asleep, and that of the wall, which alone shows a pause of a
-/// virtual machine whose other clocks were paused with it.
-struct Turn {
-    boot: Duration,
-    wall: SystemTime,
-}
-
-impl Turn {
-    fn now() -> Self {
-        Self { boot: contact::now(), wall: SystemTime::now() }
-    }
-
-    /// Whether much more time has passed than a turn takes. Begins the next one.
-    fn was_held_up(&mut self) -> bool {
-        let last = std::mem::replace(self, Self::now());
-        let most = TURN + HELD_UP;
-        self.boot.saturating_sub(last.boot) > most
-            || self
-                .wall
-                .duration_since(last.wall)
-                .map_or_else(|back| back.duration() > HELD_UP, |passed| passed > most)
     }
 }
 

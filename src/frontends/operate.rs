@@ -19,10 +19,13 @@ use crate::execute::{Ended, Executor, Reporter};
 use crate::failure::Outcome;
 use crate::journal::{self, Event, Journal, Sink};
 use crate::node::real::RealNode;
+use crate::node::within::within;
 use crate::node::{Node, scope};
 use crate::observation::{Connection, Observation, Past};
 use crate::plan::{Goal, Plan};
 
+/// For the journal to be on the disk after the end of a run.
+const SYNC: Duration = Duration::from_secs(1);
 /// Time between two looks while waiting for the virtual IP to drop or the peer to yield.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long a peer that answered while it was waited for must be silent before that counts as its death. Whoever looks again
@@ -164,6 +167,9 @@ pub(super) fn operate(
     }
     let ended = Executor::new(node.clone(), journal.as_mut(), reporter.clone(), interrupted)
         .run(&plan, request, &past);
+    // A power cut right after it must not bring back what it has settled; a disk that hangs must not keep it from ending.
+    let written = journal_path.clone();
+    within(SYNC, move || std::fs::File::open(written).and_then(|journal| journal.sync_data()));
     if goal == Goal::Release && ended.outcome == Outcome::Done {
         kept::forget(&config.name);
     }

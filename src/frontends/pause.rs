@@ -163,7 +163,7 @@ pub(super) fn resume(config: &Config) -> Outcome {
     // Also when this node has none: a pause of a peer that is silent by now ends with it.
     note(config, &Event::Resumed { by: who(config) });
     match was {
-        Some(was) => say(format_args!("resumed; before that {}", was.sentence())),
+        Some(was) => say(format_args!("resumed; until now: {}", was.sentence())),
         None if removed => say("the pause was over already"),
         None => say(format_args!(
             "{} has no pause of its own; one of {} counts no longer here, unless that lives and is still paused",

@@ -96,7 +96,8 @@ fn helper(drbd: &DrbdSurvey) -> Finding {
     if let Some(problem) = &helper.program.problem {
         let why = "DRBD runs its handlers through it: without it the fence-peer handler is never asked";
         let mut finding = Finding::fail(check, format!("usermode_helper {command}: {problem}"), why)
-            .remedy(format!("echo {HELPER} > /sys/module/drbd/parameters/usermode_helper"));
+            // DRBD would take the line break of an echo for a part of the name.
+            .remedy(format!("printf %s {HELPER} > /sys/module/drbd/parameters/usermode_helper"));
         finding.remedy.extend(lasting);
         return if helper.on_command_line {
             finding.advice(

@@ -35,6 +35,7 @@ pub(super) struct Memory {
     silent_since: Option<Instant>,
     vip_silent_since: Option<Instant>,
     waited_for_peer: Option<Instant>,
+    was_paused: bool,
     stalled_since: Option<Instant>,
     starting_since: Option<(i32, Instant)>,
     last_look: Option<Instant>,
@@ -161,6 +162,14 @@ impl Memory {
         }
     }
 
+    /// What failed while the agents were paused does not count when they no longer are: whoever resumes may still be at it.
+    pub(super) fn paused(&mut self, paused: bool) {
+        if self.was_paused && !paused {
+            self.results.clear();
+        }
+        self.was_paused = paused;
+    }
+
     /// What this node had counted against it is over.
     pub(super) fn begins_anew(&mut self) {
         self.results.clear();
@@ -279,6 +288,19 @@ mod tests {
         assert!(story.memory.in_step(), "what was so when the peer was last seen");
         story.look(&seen(false));
         assert_eq!(story.memory.silent_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_failed_during_a_pause_does_not_count_after_it() {
+        let mut memory = Memory::default();
+        for paused in [true, true, true] {
+            memory.paused(paused);
+            memory.judged(true, &config());
+        }
+        assert_eq!(memory.failures(), 3);
+        memory.paused(false);
+        memory.judged(true, &config());
+        assert_eq!(memory.failures(), 1);
     }
 
     #[test]

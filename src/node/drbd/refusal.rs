@@ -99,8 +99,9 @@ pub(super) fn explain(
             seen,
             "DRBD's fencing is on and no fence-peer handler confirmed that the peer is outdated or off: the peer may \
              still take writes",
-            "see the handler's reason (dmesg | grep 'standin: fence-peer'; none: the handler of this resource is not standin \
-             fence-peer), fence the peer or power it off, then try again",
+            "see the handler's reason: dmesg | grep -i fence-peer ('standin: …' is its answer; 'exit code 255' or 'helper broken': \
+             the kernel could not start it, see drbd-usermode-helper and drbd-handlers of `standin doctor`); then fence the peer \
+             or power it off, and try again",
         ),
         Refusal::RefusedByPeer => Failure::refused(
             seen,

@@ -11,6 +11,16 @@ use crate::node::credentials::Credentials;
 /// Larger than any answer, in bytes; set so that the library need not ask for it.
 const MAX_PACKET: usize = 1024 * 1024;
 
+/// An error in words: the library's own are those of its data types.
+pub(super) fn said(error: &Error) -> String {
+    match error {
+        Error::MySqlError(error) => format!("error {}: {}", error.code, error.message),
+        Error::DriverError(error) => error.to_string(),
+        Error::IoError(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
 /// The account, and the limit for each step.
 pub(super) fn options(account: &Credentials, limit: Duration) -> OptsBuilder {
     OptsBuilder::new()

@@ -37,12 +37,12 @@ pub fn limits(server: &ServerAccess, limit: Duration) -> Result<DirtyPagesLimits
     let account = credentials::read(&server.credentials).map_err(|failure| failure.seen)?;
     let server = server.clone();
     datadir::within(limit, move || {
-        let mut connection = connected(&server, &account, limit).map_err(|error| error.to_string())?;
+        let mut connection = connected(&server, &account, limit).map_err(|error| connect::said(&error))?;
         let row: Option<(f64, f64)> = connection
             .query_first(
                 "SELECT @@GLOBAL.innodb_max_dirty_pages_pct, @@GLOBAL.innodb_max_dirty_pages_pct_lwm",
             )
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| connect::said(&error))?;
         let (max, low_water_mark) = row.ok_or("the server does not tell its limits of dirty pages")?;
         Ok(DirtyPagesLimits { max: max.to_string(), low_water_mark: low_water_mark.to_string() })
     })
@@ -64,6 +64,9 @@ pub fn flush(server: &ServerAccess, attempt: &Attempt) -> Result<Applied, Failur
     match set(&mut connection, "0", "0") {
         Ok(()) => {}
         Err(Error::MySqlError(error)) if error.code == NOT_PERMITTED => {
+            if first <= FEW {
+                return Ok(Applied::already_so());
+            }
             return Ok(Applied::already_so().warning(format!(
                 "{first} dirty pages are not written beforehand, so that the shutdown takes longer: the account {} may not set \
                  innodb_max_dirty_pages_pct (it needs SYSTEM_VARIABLES_ADMIN in MySQL, SUPER in MariaDB)",

@@ -55,7 +55,9 @@ impl Session {
                     Failed::Account(cause) => Answered::NotLetIn(cause),
                     // It may have been restarted since the last query.
                     Failed::Server(_) if was_open => self.ask(limit),
-                    Failed::Server(error) => Answered::No(format!("a query failed: {error}")),
+                    Failed::Server(error) => {
+                        Answered::No(format!("a query failed: {}", connect::said(&error)))
+                    }
                 }
             }
         }

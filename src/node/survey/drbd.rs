@@ -205,7 +205,8 @@ fn sources(resource: &Resource) -> Vec<Source> {
 
 fn helper() -> Fact<Helper> {
     let value = match fs::read_to_string(HELPER) {
-        Ok(value) => value.trim().to_owned(),
+        // The kernel appends one line break; another one is a part of the name.
+        Ok(value) => value.strip_suffix('\n').unwrap_or(&value).to_owned(),
         Err(error) => return Fact::Unknown(format!("{HELPER} can't be read: {error}")),
     };
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
@@ -222,6 +223,9 @@ fn helper() -> Fact<Helper> {
 fn helper_problem(value: &str) -> Option<String> {
     if value == "disabled" {
         return Some("the kernel runs no handler at all".to_owned());
+    }
+    if value.contains('\n') {
+        return Some("a line break follows the name, so that the kernel finds no such program".to_owned());
     }
     files::why_not_runnable(Path::new(value))
 }
@@ -282,6 +286,12 @@ mod tests {
         let index = "kernel/drivers/block/drbd/drbd.ko.xz: kernel/lib/lru_cache.ko.xz\n\
                      updates/drbd_transport_tcp.ko: updates/drbd.ko\n";
         assert_eq!(modules(index).collect::<Vec<_>>(), ["kernel/drivers/block/drbd/drbd.ko.xz"]);
+    }
+
+    #[test]
+    fn a_helper_that_an_echo_has_written_is_none() {
+        assert_eq!(helper_problem("/bin/sh"), None);
+        assert!(helper_problem("/bin/sh\n").is_some_and(|problem| problem.contains("line break")));
     }
 
     #[test]

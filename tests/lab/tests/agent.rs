@@ -54,6 +54,11 @@ fn a_power_cut_costs_little_more_than_the_bare_commands() -> Result<()> {
         let (mut floors, mut outages) = (Vec::new(), Vec::new());
         for round in 0..rounds() {
             if round > 0 {
+                for node in lab.nodes() {
+                    if !node.is_on() {
+                        node.boot()?;
+                    }
+                }
                 lab.on_both(Agent::stop)?;
                 fresh(lab)?;
             }
