@@ -363,10 +363,14 @@ pub fn start_detached(command: &[String], options: &DetachedOptions) -> Result<D
 /// What protects a small agent (`OOMScoreAdjust=`) must not protect a server with a large buffer pool, which inherits it.
 fn give_back_to_the_oom_killer(pid: i32) {
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
-    if own.and_then(|text| text.trim().parse::<i32>().ok()).is_some_and(|adjusted| adjusted < 0) {
+    if own.is_some_and(|own| is_protected(&own)) {
         // One that has ended by now needs nothing.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
     }
+}
+
+fn is_protected(oom_score_adj: &str) -> bool {
+    oom_score_adj.trim().parse::<i32>().is_ok_and(|adjusted| adjusted < 0)
 }
 
 /// A process that outlives us if it must, and whose output is read as long as we live.

@@ -83,6 +83,9 @@ fn a_power_cut_costs_little_more_than_the_bare_commands() -> Result<()> {
             client.wait_for_rows(ROWS)?;
             let outage = longest(&client);
             ensure!(client.stop()?.lost_rows(lab)?.is_empty(), "rows are lost");
+            // The agent is protected from the kernel's OOM killer; a server with a large buffer pool must not inherit that.
+            let adjusted = two.run_ok("cat /proc/$(pidof mariadbd)/oom_score_adj")?;
+            ensure!(adjusted.trim() == "0", "mysqld's oom_score_adj is {adjusted}");
             println!(
                 "round {}: floor {:.2} s, outage under the agent {outage:.2} s",
                 round + 1,
