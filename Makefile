@@ -10,7 +10,7 @@ help:
 	@echo 'make bench     a takeover against the bare commands, five rounds in the lab (root)'
 	@echo 'make bench-managers   the outage after a power cut, and what a monitor costs, against the stock stacks (25 minutes; root)'
 	@echo 'make bench-switchover   a planned move of a full buffer pool: switchover against release and takeover, five pairs (root)'
-	@echo 'make chaos     random faults under load: SEED=1 FAULTS=20 MANAGER=agent (half a minute a fault; docs/chaos.md; root)'
+	@echo 'make chaos     random faults under load: SEED=1 FAULTS=20 MANAGER=agent (a quarter of a minute a fault; docs/chaos.md; root)'
 	@echo 'make bench-audit   the offline audit against du on a million files (five minutes; root for cold caches)'
 	@echo 'make bench-agent   what the agent costs beside a server: memory and processor over a minute (root)'
 	@echo 'make bench-forecast   the forecast of crash recovery against twenty crashes of a real server (ten minutes)'

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::Cluster;
 use crate::lab::{Lab, with_lab};
 use crate::manager::Manager;
+use crate::managers::Agent;
 use crate::node::Node;
 use crate::sampler::Sampler;
 use crate::scenario::directory_of;
@@ -124,6 +125,9 @@ impl<'a> Run<'a> {
         let manager = options.under.manager();
         let sampler = Sampler::start(lab)?;
         manager.start(lab, &cluster)?;
+        if options.under.has_agents() && options.under != Under::Agent {
+            lab.on_both(Agent::enable)?;
+        }
         let watch = Watch::start(lab, sampler)?;
         let boots = lab.on_both(boot_of)?;
         let begun = Instant::now();

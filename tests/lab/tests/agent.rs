@@ -270,9 +270,7 @@ fn without_fencing_a_paused_active_node_goes_on_committing() -> Result<()> {
 fn under_heartbeat_an_active_node_that_fails_hands_over_to_its_peer() -> Result<()> {
     with_lab(Under::Heartbeat.lab(), |lab| {
         let [one, two] = lab.nodes();
-        let mut options = Under::Heartbeat.cluster(STONITH);
-        options.more.extend(["agent:", "  self_fence: true"]);
-        let cluster = Cluster::install(lab, &options)?;
+        let cluster = Cluster::install(lab, &Under::Heartbeat.cluster(STONITH))?;
         lab.wait_in_sync()?;
         let sampler = Sampler::start(lab)?;
         let manager = Heartbeat::standin();

@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
             let recent = journal.get(before..).unwrap_or_default();
             let last = recent.iter().rev().filter_map(|entry| entry["reason"].as_str()).take(3);
             refusals.extend(last.map(ToOwned::to_owned));
-            if self.options.under == Under::Agent
+            if self.options.under.has_agents()
                 && let Ok(told) = node.run_with_deadline(TOLD_BY_AGENT, TYPED)
             {
                 refusals.extend(told.stdout.lines().rev().map(ToOwned::to_owned));

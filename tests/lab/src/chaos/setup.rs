@@ -18,9 +18,9 @@ pub enum Under {
     Agent,
     /// A person who types standin's commands.
     ByHand,
-    /// Heartbeat with standin as its resource.
+    /// Heartbeat with standin as its resource, and the agents.
     Heartbeat,
-    /// keepalived with standin's scripts.
+    /// keepalived with standin's scripts, and the agents.
     Keepalived,
     /// Pacemaker with standin as a primitive.
     Pacemaker,
@@ -39,6 +39,12 @@ impl fmt::Display for Under {
 pub const STONITH: &str = "resource-and-stonith";
 
 impl Under {
+    /// Whether the agents guard the nodes. Heartbeat looks after no resource, and neither it nor keepalived gets a node out of the way
+    /// that was replaced while it was paused; Pacemaker has a monitor and fencing of its own.
+    pub(super) fn has_agents(self) -> bool {
+        matches!(self, Self::Agent | Self::Heartbeat | Self::Keepalived)
+    }
+
     pub(crate) fn manager(self) -> Box<dyn Manager> {
         match self {
             Self::Agent => Box::new(Agent),
@@ -64,8 +70,8 @@ impl Under {
         let more = match self {
             Self::Agent => Agent::MORE.to_vec(),
             Self::ByHand => Vec::new(),
-            Self::Heartbeat => vec!["cluster_manager: {heartbeat: keep}"],
-            Self::Keepalived => vec![Keepalived::MORE],
+            Self::Heartbeat => [["cluster_manager: {heartbeat: keep}"].as_slice(), Agent::BESIDE].concat(),
+            Self::Keepalived => [[Keepalived::MORE].as_slice(), Agent::BESIDE].concat(),
             Self::Pacemaker | Self::Promotable => vec!["cluster_manager: pacemaker"],
         };
         ClusterOptions { more, fencing: Some(fencing), ..ClusterOptions::default() }

@@ -27,6 +27,10 @@ impl Agent {
         "  listen: ['127.0.0.1:7780', '10.77.1.1:7780', '10.77.1.2:7780']",
     ];
 
+    /// The same beside a cluster manager, which decides who takes over.
+    pub const BESIDE: &'static [&'static str] =
+        &["agent:", "  self_fence: true", "  listen: ['127.0.0.1:7780', '10.77.1.1:7780', '10.77.1.2:7780']"];
+
     /// Whether the agent runs on a node.
     pub fn runs(node: &Node) -> Result<bool> {
         Ok(node.run(&format!("systemctl is-active --quiet {UNIT}"))?.success())
