@@ -38,6 +38,7 @@ use self::tell::{Decided, Rest, Teller};
 use self::turn::{TURN, Turn};
 use self::work::{Backoff, Task, Work};
 use super::contact;
+use super::news::News;
 use super::say::say_error;
 use crate::config::Config;
 use crate::decide::{self, Check, Guard, Guarding, Standing, Watch, Watching};
@@ -127,6 +128,7 @@ struct Agent {
     question: Question,
     last: Option<Look<Seen>>,
     held_at: Option<Instant>,
+    word_lost: News,
     teller: Teller,
 }
 
@@ -165,6 +167,7 @@ impl Agent {
             question: Question::Everything,
             last: None,
             held_at: None,
+            word_lost: News::none(),
         })
     }
 
@@ -251,8 +254,13 @@ impl Agent {
         if self.begins {
             return;
         }
-        if let Err(error) = contact::leave(&self.config, self.memory.is_held()) {
-            self.teller.say(&format!(
+        let Err(error) = contact::leave(&self.config, self.memory.is_held()) else {
+            self.word_lost.is_over();
+            return;
+        };
+        // It is tried at each look, between which other lines are told.
+        if self.word_lost.is_news(&error.to_string()) {
+            say_error(format_args!(
                 "what DRBD's handler is to know can't be left in /run: {error}\n  why it matters: it takes this node for one that was \
                  held up, and keeps its I/O frozen when the peer dies\n  what to do next: make room: df /run"
             ));

@@ -5,11 +5,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use super::kernel_log;
+use super::within::within;
 
 /// For the watchdog to take the order.
 const ARM: Duration = Duration::from_secs(1);
@@ -65,15 +65,10 @@ impl Reset {
 
 /// A driver that waits for a management controller which hangs must not keep the other way from being tried.
 fn arm_in_time(device: &Path) -> io::Result<()> {
-    let (sender, receiver) = mpsc::channel();
     let device = device.to_owned();
-    thread::Builder::new().spawn(move || {
-        // Many drivers stop the clock when the device is closed.
-        let armed = arm(&device).map(std::mem::forget);
-        // Nobody may wait for it any more.
-        let _ = sender.send(armed);
-    })?;
-    receiver.recv_timeout(ARM).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    // Many drivers stop the clock when the device is closed.
+    within(ARM, move || arm(&device).map(std::mem::forget))
+        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Opening it starts its clock (watchdog-api.rst of the kernel's documentation).

@@ -130,8 +130,13 @@ impl Worker {
         }
         self.note(Event::GaveUp { reason: reason.to_owned() });
         if let Some(interface) = self.address_is_still_here() {
+            let vip = self.config.vip.address;
+            let stop = match self.config.cluster_manager {
+                ClusterManager::Keepalived => "systemctl stop keepalived; ",
+                _ => "",
+            };
             return self.reset_if_configured(&format!(
-                "{reason}; the virtual IP is still on {interface}: systemctl stop keepalived"
+                "{reason}; the virtual IP is still here: {stop}ip address delete {vip} dev {interface}"
             ));
         }
         if !released.done {
